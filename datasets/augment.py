@@ -1,0 +1,158 @@
+"""Batched augmentation: random numbers are drawn for a whole epoch, then applied to batches by pure functions.
+
+`draw` makes the random numbers (NumPy, on the host, the same on every device), `transform` and `mix` apply a
+batch's share of them. Every face of a batch gets its own crop, angle, box and mixing weight.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+Params = Mapping[str, torch.Tensor]  # each (n, ...), a row a face
+
+
+@dataclass(frozen=True)
+class Augment:
+    """What is varied, and how far. Zero turns a part off."""
+
+    crop: int = 44  # pixels: side of the faces that the network sees
+    pad: int = 0  # pixels the crop may reach beyond the face (mirrored there)
+    flip: float = 0.5  # probability of a mirror image
+    rotate: float = 0.0  # degrees, uniform in +-
+    scale: float = 0.0  # size, uniform in 1 +-
+    shear: float = 0.0  # degrees, uniform in +-
+    brightness: float = 0.0  # added to pixels in [0, 1], uniform in +-
+    contrast: float = 0.0  # factor about the face's mean, uniform in 1 +-
+    erase: float = 0.0  # probability of a gray box (Zhong et al., arXiv:1708.04896)
+    erase_area: float = 0.2  # largest box, as a part of the face
+    mixup: float = 0.0  # alpha of the Beta distribution (Zhang et al., arXiv:1710.09412)
+    cutmix: float = 0.0  # alpha of the Beta distribution (Yun et al., arXiv:1905.04899)
+    mix_probability: float = 1.0  # share of the faces that are mixed at all
+    probability: float = 1.0  # of rotate/scale/shear, and of brightness/contrast, each for itself
+
+    @property
+    def affine(self) -> bool:
+        """Whether geometry is more than shifts and mirror images."""
+        return bool(self.rotate or self.scale or self.shear)
+
+
+def draw(augment: Augment, n: int, size: int, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+    """Random numbers for n faces of size x size pixels.
+
+    shift (n, 2) int64: y and x of the crop's upper left corner in the face; flip (n,) bool; matrix (n, 2, 2):
+    offset (y, x) from the crop's center -> offset in the face; light (n, 2): gain and offset; erase, cut (n, 4)
+    int64: top, left, bottom, right; lam (n,): a face's own share in mixup. Parts that are off are left out.
+    """
+    margin = size + 2 * augment.pad - augment.crop
+    if margin < 0:
+        raise ValueError(f"a crop of {augment.crop} does not fit into {size} + 2 x {augment.pad} pixels")
+    params = {
+        "shift": rng.integers(0, margin, (n, 2), endpoint=True) - augment.pad,
+        "flip": rng.random(n) < augment.flip,
+    }
+    if augment.affine:
+        chosen = (rng.random(n) < augment.probability).astype(np.float32)
+        angle = np.deg2rad(augment.rotate) * rng.uniform(-1, 1, n) * chosen
+        shear = np.tan(np.deg2rad(augment.shear) * rng.uniform(-1, 1, n) * chosen)
+        scale = 1 + augment.scale * rng.uniform(-1, 1, n) * chosen
+        cos, sin = np.cos(angle) / scale, np.sin(angle) / scale
+        params["matrix"] = np.stack([cos, sin - shear * cos, -sin, cos + shear * sin], 1).reshape(n, 2, 2)
+    if augment.brightness or augment.contrast:
+        chosen = rng.random(n) < augment.probability
+        gain = 1 + augment.contrast * rng.uniform(-1, 1, n) * chosen
+        params["light"] = np.stack([gain, augment.brightness * rng.uniform(-1, 1, n) * chosen], 1)
+    if augment.erase:
+        area = rng.uniform(0.02, augment.erase_area, n) * (rng.random(n) < augment.erase)
+        params["erase"] = random_boxes(area, np.exp(rng.uniform(-1.2, 1.2, n)), augment.crop, rng)
+    if augment.mixup or augment.cutmix:
+        mixed = rng.random(n) < augment.mix_probability
+        cut = rng.random(n) < (0.5 if augment.mixup and augment.cutmix else float(augment.cutmix > 0))
+        lam = rng.beta(augment.mixup, augment.mixup, n) if augment.mixup else np.ones(n)
+        area = 1 - rng.beta(augment.cutmix, augment.cutmix, n) if augment.cutmix else np.zeros(n)
+        params["lam"] = np.where(mixed & ~cut, lam, 1.0)
+        params["cut"] = random_boxes(area * (mixed & cut), np.ones(n), augment.crop, rng)
+    return {
+        name: torch.from_numpy(value if value.dtype.kind in "ib" else value.astype(np.float32))
+        for name, value in params.items()
+    }
+
+
+def random_boxes(area: np.ndarray, aspect: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Boxes (n, 4) int64 inside size x size: top, left, bottom, right (exclusive); empty where the area is 0."""
+    height = np.minimum(np.sqrt(area * aspect) * size, size)
+    width = np.minimum(np.sqrt(area / aspect) * size, size)
+    top = rng.random(len(area)) * (size - height)
+    left = rng.random(len(area)) * (size - width)
+    return np.stack([top, left, top + height, left + width], 1).round().astype(np.int64)
+
+
+def transform(
+    augment: Augment, pixels: torch.Tensor, params: Params, mean: float, std: float
+) -> torch.Tensor:
+    """uint8 (n, h, w) -> float32 (n, 1, crop, crop): geometry, light, normalisation (pixel / 255 - mean) / std, erasing."""
+    x = warp(pixels, params, augment.crop) if augment.affine else shift(pixels, params, augment.crop).float()
+    x = x / 255
+    if "light" in params:
+        gain, offset = params["light"][:, :, None, None].unbind(1)
+        average = x.mean((1, 2), keepdim=True)
+        x = ((x - average) * gain + average + offset).clamp(0, 1)
+    if "erase" in params:
+        x = torch.where(inside(params["erase"], augment.crop), 0.5, x)
+    return ((x - mean) / std)[:, None]
+
+
+def shift(pixels: torch.Tensor, params: Params, crop: int) -> torch.Tensor:
+    """Crops at whole-pixel offsets, mirrored where `flip`: (n, h, w) -> (n, crop, crop), of the same type."""
+    n, h, w = pixels.shape
+    steps = torch.arange(crop, device=pixels.device)
+    columns = torch.where(params["flip"][:, None], crop - 1 - steps, steps)
+    rows = reflect(params["shift"][:, :1] + steps, h)  # (n, crop)
+    columns = reflect(params["shift"][:, 1:] + columns, w)
+    faces = torch.arange(n, device=pixels.device)
+    return pixels[faces[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
+def reflect(index: torch.Tensor, size: int) -> torch.Tensor:
+    """Indices beyond [0, size) mirrored at the first and the last pixel."""
+    index = index.abs()
+    return torch.where(index > size - 1, 2 * (size - 1) - index, index)
+
+
+def warp(pixels: torch.Tensor, params: Params, crop: int) -> torch.Tensor:
+    """Shift, mirror image and affine map in one bilinear resampling: uint8 (n, h, w) -> float32 (n, crop, crop)."""
+    n, h, w = pixels.shape
+    offsets = torch.arange(crop, device=pixels.device, dtype=torch.float32) - (crop - 1) / 2
+    x_sign = torch.where(params["flip"], -1.0, 1.0)[:, None, None]
+    y, x = offsets[None, :, None], offsets[None, None, :] * x_sign  # from the crop's center
+    (yy, yx), (xy, xx) = (row.unbind(1) for row in params["matrix"][..., None, None].unbind(1))
+    center = params["shift"].float()[:, :, None, None] + (crop - 1) / 2
+    source_y = yy * y + yx * x + center[:, 0]  # (n, crop, crop), in input pixels
+    source_x = xy * y + xx * x + center[:, 1]
+    grid = torch.stack([2 * source_x / (w - 1) - 1, 2 * source_y / (h - 1) - 1], -1)
+    return F.grid_sample(pixels[:, None].float(), grid, padding_mode="reflection", align_corners=True)[:, 0]
+
+
+def inside(boxes: torch.Tensor, size: int) -> torch.Tensor:
+    """Mask (n, size, size): which pixels lie in a face's box (top, left, bottom, right)."""
+    steps = torch.arange(size, device=boxes.device)
+    top, left, bottom, right = boxes[:, :, None].unbind(1)  # each (n, 1)
+    rows = (steps >= top) & (steps < bottom)
+    columns = (steps >= left) & (steps < right)
+    return rows[:, :, None] & columns[:, None, :]
+
+
+def mix(x: torch.Tensor, targets: torch.Tensor, params: Params) -> tuple[torch.Tensor, torch.Tensor]:
+    """MixUp or CutMix of every face with the one before it in the batch.
+
+    x (n, 1, h, w); targets (n, classes) probabilities, mixed by the same weights (CutMix: by area).
+    """
+    if "lam" not in params:
+        return x, targets
+    lam, cut = params["lam"], inside(params["cut"], x.shape[-1])
+    other = x.roll(1, 0)
+    x = torch.where(cut[:, None], other, torch.lerp(other, x, lam[:, None, None, None]))
+    own = (lam * (1 - cut.float().mean((1, 2))))[:, None]
+    return x, own * targets + (1 - own) * targets.roll(1, 0)

@@ -1,0 +1,128 @@
+"""Checkpoints: one dict of tensors and plain types, written whole or not at all, read without running code."""
+
+import os
+import pickle
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+FORMAT_VERSION = 1
+NEEDED = ("format_version", "model_name", "model_kwargs", "inputs", "class_names", "dataset", "model")
+
+
+@dataclass
+class Classifier:
+    """A network ready for testing and what must be known to use it.
+
+    inputs: size, crop (pixels), channels, mean, std; the network sees (pixel / 255 - mean) / std.
+    info: where the weights come from: model and recipe name, epoch, best metric and the split that selected it.
+    """
+
+    model: nn.Module
+    class_names: tuple[str, ...]
+    dataset: str
+    inputs: dict[str, Any]
+    path: str
+    info: dict[str, Any] = field(default_factory=dict)
+
+
+def save_checkpoint(path: str | Path, state: dict[str, Any]) -> None:
+    """Write `state` beside `path` under a temporary name, flush it to the disk and move it into place."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU, with `weights_only=True`.
+
+    Raises FileNotFoundError, or ValueError with what was found: a directory, a truncated or foreign file, a
+    pickled module, an incomplete or newer checkpoint.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"no checkpoint {path}; train one with: python train.py{_nearby(path)}")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder, not a checkpoint{_nearby(path / 'best.pt')}")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if b"torch" in path.read_bytes()[:4096] or zipfile.is_zipfile(path):
+            raise ValueError(
+                f"{path} holds pickled Python objects besides tensors, and loading those would run code; save its"
+                f" state_dict alone, on a machine where the file is trusted ({str(error).splitlines()[0]})"
+            ) from None
+        raise ValueError(f"{path} is not a PyTorch checkpoint") from None
+    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(
+            f"{path} is truncated or not a PyTorch checkpoint ({reason}); fetch it again"
+        ) from None
+    missing = [key for key in NEEDED if key not in state] if isinstance(state, dict) else list(NEEDED)
+    if missing:
+        raise ValueError(f"{path} is not a checkpoint of this project: it has no {', '.join(missing)}")
+    if state["format_version"] > FORMAT_VERSION:
+        raise ValueError(
+            f"{path} has format version {state['format_version']}; this code reads {FORMAT_VERSION}: update it"
+        )
+    return state
+
+
+def load_weights(model: nn.Module, tensors: dict[str, torch.Tensor], source: str) -> None:
+    """Copy `tensors` into `model`; ValueError that lists every missing, unexpected and misshapen tensor."""
+    own = model.state_dict()
+    missing = [name for name in own if name not in tensors]
+    unexpected = [name for name in tensors if name not in own]
+    shapes = [
+        f"{name} is {tuple(tensors[name].shape)}, wanted {tuple(own[name].shape)}"
+        for name in own
+        if name in tensors and tensors[name].shape != own[name].shape
+    ]
+    report = [
+        f"{len(names)} {kind}: {', '.join(names)}"
+        for kind, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
+        if names
+    ]
+    if report:
+        raise ValueError(f"{source} does not fit the network; tensors {'; '.join(report)}")
+    model.load_state_dict(tensors)
+
+
+def load_classifier(
+    path: str | Path, build_model: Callable[..., nn.Module], device: str | torch.device = "cpu"
+) -> Classifier:
+    """Build the network a checkpoint describes and load its weights (the EMA's, where it has them)."""
+    state = load_checkpoint(path)
+    model = build_model(
+        state["model_name"],
+        num_classes=len(state["class_names"]),
+        in_channels=state["inputs"]["channels"],
+        **state["model_kwargs"],
+    )
+    load_weights(model, state.get("ema") or state["model"], str(path))
+    model = model.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+    info = {
+        key: state[key]
+        for key in ("model_name", "recipe", "epoch", "best", "select_on", "val_views")
+        if key in state
+    }
+    return Classifier(model, tuple(state["class_names"]), state["dataset"], state["inputs"], str(path), info)
+
+
+def _nearby(path: Path) -> str:
+    """ "; there is ..." with the checkpoints in the folder of `path`, or nothing."""
+    folder = path.parent
+    found = sorted(str(p) for p in folder.glob("*.pt")) if folder.is_dir() else []
+    return f"; in that folder: {', '.join(found[:5])}" if found else ""

@@ -1,0 +1,65 @@
+"""What every script's command line has in common: one-line errors, defaults in the help, late imports.
+
+A script parses its flags first and imports torch afterwards, so `--help` and a mistyped flag answer at once.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, but an error is one line on stderr (exit status 2) and every default is shown in the help."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("formatter_class", HelpFormatter)
+        kwargs.setdefault("allow_abbrev", False)
+        super().__init__(*args, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        one_line = " ".join(str(message).split())
+        self.exit(2, f"{self.prog}: error: {one_line}\n")
+
+
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Keeps the line breaks of a script's docstring and leaves out defaults that say nothing (None)."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default is None:
+            return action.help
+        return super()._get_help_string(action)
+
+
+def run(
+    parser: argparse.ArgumentParser, args: argparse.Namespace, function: Callable[[argparse.Namespace], Any]
+) -> Any:
+    """Call `function(args)`; end with one line and status 2 where the input was wrong (ValueError, OSError).
+
+    With FER_DEBUG set in the environment the traceback is shown instead.
+    """
+    try:
+        return function(args)
+    except (ValueError, OSError) as error:
+        if os.environ.get("FER_DEBUG"):
+            raise
+        parser.error(describe(error))
+    except KeyboardInterrupt:
+        sys.stdout.flush()
+        parser.exit(130, f"{parser.prog}: interrupted\n")
+
+
+def describe(error: BaseException) -> str:
+    """One line for an error; the operating system's errors get the path they are about."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return str(error) or type(error).__name__
+
+
+def positive_int(text: str) -> int:
+    """argparse type: a whole number above zero."""
+    value = int(text) if text.lstrip("+-").isdigit() else 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return value

@@ -1,0 +1,40 @@
+"""From faces to logits, the one way everything here does it."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import nn
+
+
+@torch.inference_mode()
+def predict(
+    model: nn.Module,
+    pixels: torch.Tensor | np.ndarray,
+    views: Callable[[torch.Tensor], torch.Tensor],
+    batch_size: int = 256,
+    amp: bool = False,
+) -> torch.Tensor:
+    """Return float32 logits (n, classes) on the CPU, averaged over the views of every face.
+
+    model: put into eval mode for the duration; faces go to the device its parameters are on.
+    pixels: uint8 (n, h, w), on any device.
+    views: uint8 (n, h, w) -> float (n, v, channels, crop, crop), as `datasets.views.make_views` makes them.
+    batch_size: views (not faces) a forward pass, so that memory does not depend on the number of views.
+    amp: bfloat16 instead of float32.
+    """
+    device = next(model.parameters()).device
+    pixels = torch.as_tensor(pixels)
+    training = model.training
+    model.eval()
+    logits = []
+    per_face = views(pixels[:1].to(device)).shape[1] if len(pixels) else 1
+    for chunk in pixels.split(max(1, batch_size // per_face)):
+        x = views(chunk.to(device, non_blocking=True))  # (n, v, c, h, w)
+        n, v = x.shape[:2]
+        x = x.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(device.type, torch.bfloat16, enabled=amp):
+            out = model(x)
+        logits.append(out.float().unflatten(0, (n, v)).mean(1))
+    model.train(training)
+    return torch.cat(logits).cpu() if logits else torch.empty(0, 0)

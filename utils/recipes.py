@@ -1,0 +1,163 @@
+"""Recipes: everything that decides what a training run computes, under a name.
+
+A recipe is a `Recipe` with some fields set; a flag on the command line overrides its field. To add an option, add a
+field: it becomes a flag, a recipe key and an entry of the checkpoint. To add a recipe, add an entry to RECIPES.
+"""
+
+import argparse
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+from typing import Any
+
+from utils.schedule import SCHEDULES
+
+
+def option(
+    default: Any, group: str, help: str, choices: tuple[str, ...] | None = None, flags: tuple[str, ...] = ()
+) -> Any:
+    """A field of a recipe and its command-line flag (more spellings of it in `flags`)."""
+    return field(default=default, metadata={"group": group, "help": help, "choices": choices, "flags": flags})
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that training depends on besides the data, the seed and the device."""
+
+    model: str = option("resnet18", "model", "network", flags=("--arch",))
+    pool: str = option("global", "model", "pooling before the classifier", ("global", "avg4"))
+    dropout: float = option(0.0, "model", "before the classifier, 0 to 1")
+    mean: float = option(
+        0.508, "model", "pixels become (pixel / 255 - mean) / std; FER2013 Training has 0.508"
+    )
+    std: float = option(0.255, "model", "see --mean; FER2013 Training has 0.255")
+
+    epochs: int = option(60, "optimisation", "passes over the training faces")
+    batch_size: int = option(128, "optimisation", "faces a step", flags=("--bs", "--batch_size"))
+    optimizer: str = option(
+        "sgd", "optimisation", "sgd is with Nesterov momentum unless --no-nesterov", ("sgd", "adamw")
+    )
+    lr: float = option(0.1, "optimisation", "peak learning rate")
+    momentum: float = option(0.9, "optimisation", "of SGD; first beta of AdamW")
+    nesterov: bool = option(True, "optimisation", "Nesterov momentum")
+    weight_decay: float = option(5e-4, "optimisation", "L2 penalty (SGD) or decoupled decay (AdamW)")
+    decay_all: bool = option(False, "optimisation", "weight decay also on biases and normalisation")
+    schedule: str = option("cosine", "optimisation", "of the learning rate", SCHEDULES)
+    warmup: float = option(0.05, "optimisation", "cosine: part of the run in which the rate rises")
+    step_start: int = option(80, "optimisation", "step: last epoch at the full rate")
+    step_every: int = option(5, "optimisation", "step: epochs between decays")
+    gamma: float = option(0.9, "optimisation", "step and plateau: factor of a decay")
+    patience: int = option(5, "optimisation", "plateau: epochs without a better validation accuracy")
+    clip_norm: float = option(0.0, "optimisation", "largest norm of the gradient; 0 is off")
+    clip_value: float = option(0.0, "optimisation", "largest value in the gradient; 0 is off")
+    label_smoothing: float = option(0.1, "optimisation", "part of the label spread over all classes")
+    ema: float = option(
+        0.999, "optimisation", "decay a step of the averaged weights, which are tested; 0 is off"
+    )
+
+    crop: int = option(44, "augmentation", "pixels: side of the crop, in training and testing")
+    pad: int = option(2, "augmentation", "pixels the crop may reach beyond the face")
+    flip: float = option(0.5, "augmentation", "probability of a mirror image")
+    rotate: float = option(10.0, "augmentation", "degrees, up to")
+    scale: float = option(0.1, "augmentation", "change of size, up to")
+    shear: float = option(0.0, "augmentation", "degrees, up to")
+    brightness: float = option(0.1, "augmentation", "added to pixels in [0, 1], up to")
+    contrast: float = option(0.2, "augmentation", "change of contrast, up to")
+    probability: float = option(1.0, "augmentation", "of rotate/scale/shear and of brightness/contrast, each")
+    erase: float = option(0.25, "augmentation", "probability of a gray box")
+    erase_area: float = option(0.2, "augmentation", "largest box, as a part of the face")
+    mixup: float = option(0.0, "augmentation", "alpha; 0 is off")
+    cutmix: float = option(0.0, "augmentation", "alpha; 0 is off")
+    mix_probability: float = option(1.0, "augmentation", "share of the faces that mixup and cutmix change")
+    mix_off: float = option(0.1, "augmentation", "last part of the run, without mixup and cutmix")
+
+    val_views: str = option(
+        "flip", "selection", "views at every epoch's end", ("center", "flip", "five", "ten")
+    )
+
+
+# name: (what it is for, its time and accuracy where they were measured; the fields that differ from Recipe's)
+RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
+    "default": ("ResNet18 at 44x44 for FER2013 on a GPU", {}),
+    "small": (
+        "the network for CPUs",
+        {"model": "small", "epochs": 40, "rotate": 8.0, "scale": 0.08, "erase": 0.0},
+    ),
+    "smoke": (
+        "seconds on a CPU: shows that everything runs",
+        {"model": "small", "epochs": 2, "batch_size": 64, "lr": 0.05, "erase": 0.0, "ema": 0.98},
+    ),
+}
+
+
+def make_recipe(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """The named recipe with some fields replaced. ValueError for an unknown recipe, field or impossible value."""
+    if name not in RECIPES:
+        raise ValueError(f"unknown recipe {name!r}; there are {', '.join(RECIPES)}")
+    values = RECIPES[name][1] | dict(overrides or {})
+    unknown = sorted(set(values) - {f.name for f in fields(Recipe)})
+    if unknown:
+        raise ValueError(f"recipe {name!r}: unknown keys {', '.join(unknown)}")
+    recipe = Recipe(**values)
+    _validate(recipe)
+    return recipe
+
+
+def add_recipe_flags(
+    parser: argparse.ArgumentParser, types: Mapping[str, Callable[[str], Any]] | None = None
+) -> None:
+    """A flag for every field, in groups; a flag that is not given leaves nothing in the namespace.
+
+    types: fields whose text wants another conversion than their default's type.
+    """
+    groups: dict[str, argparse._ArgumentGroup] = {}
+    for f in fields(Recipe):
+        name = f.metadata["group"]
+        if name not in groups:
+            groups[name] = parser.add_argument_group(
+                f"{name} (defaults: the recipe's; shown: those of Recipe)"
+            )
+        flag = "--" + f.name.replace("_", "-")
+        help = f"{f.metadata['help']} [{f.default}]".replace("%", "%%")
+        if isinstance(f.default, bool):
+            kwargs: dict[str, Any] = {"action": argparse.BooleanOptionalAction}
+        else:
+            kwargs = {"type": (types or {}).get(f.name, type(f.default)), "choices": f.metadata["choices"]}
+            if not f.metadata["choices"]:
+                kwargs["metavar"] = (
+                    "N" if isinstance(f.default, int) else "X" if isinstance(f.default, float) else "NAME"
+                )
+        groups[name].add_argument(
+            flag, *f.metadata["flags"], dest=f.name, default=argparse.SUPPRESS, help=help, **kwargs
+        )
+
+
+def _validate(recipe: Recipe) -> None:
+    """ValueError that names the first field whose value makes no sense."""
+    for f in fields(Recipe):
+        value, choices = getattr(recipe, f.name), f.metadata["choices"]
+        flag = "--" + f.name.replace("_", "-")
+        if choices and value not in choices:
+            raise ValueError(f"{flag} {value!r}: choose from {', '.join(choices)}")
+        if isinstance(value, (int, float)) and not 0 <= value < float("inf"):
+            raise ValueError(f"{flag} {value}: must be 0 or more")
+    parts = (
+        "dropout",
+        "flip",
+        "probability",
+        "erase",
+        "erase_area",
+        "mix_probability",
+        "mix_off",
+        "label_smoothing",
+    )
+    for name in (*parts, "warmup", "scale", "contrast"):
+        if getattr(recipe, name) > 1:
+            raise ValueError(f"--{name.replace('_', '-')} {getattr(recipe, name)}: must lie between 0 and 1")
+    for name in ("epochs", "batch_size", "crop", "lr", "std", "step_every"):
+        if not getattr(recipe, name):
+            raise ValueError(f"--{name.replace('_', '-')} 0: must be above 0")
+    if recipe.ema >= 1:
+        raise ValueError(f"--ema {recipe.ema}: must lie below 1")
+    if recipe.batch_size < 2:
+        raise ValueError("--batch-size 1: batch normalisation needs two faces and more")
