@@ -14,6 +14,7 @@ import json
 import math
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,30 +31,21 @@ if TYPE_CHECKING:  # torch is imported where it is needed, so that --help and a 
     from utils.state import TrainState
 
 SAVE_SECONDS = 10  # last.pt is written after an epoch once this long has passed since the last time
+TEST_SET_WARNING = ": selected on the test set, for comparison with older figures only"
 CHANGEABLE = ("data", "device", "compile", "epochs")  # what may be said anew with --resume
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = Parser(description=__doc__)
-    parser.add_argument(
-        "--recipe", default="default", choices=RECIPES, help="named set of options (utils/recipes.py)"
-    )
+    parser = Parser(prog="train.py", description=__doc__)
+    parser.add_argument("--recipe", default="default", choices=RECIPES, help="named set of options (utils/recipes.py)")
     parser.add_argument("--dataset", default="fer2013", choices=("fer2013", "synthetic"), help="which faces")
     parser.add_argument("--data", type=Path, metavar="PATH", help="HDF5 file (default: data/<dataset>.h5)")
-    parser.add_argument(
-        "--output", type=Path, default=Path("runs"), metavar="DIR", help="where run folders are made"
-    )
+    parser.add_argument("--output", type=Path, default=Path("runs"), metavar="DIR", help="where run folders are made")
     parser.add_argument("--name", help="of the run's folder (default: from data set, model, recipe and seed)")
-    parser.add_argument(
-        "--resume", type=Path, metavar="DIR", help="run folder to continue, with its own options"
-    )
-    parser.add_argument(
-        "--init", type=Path, metavar="CKPT", help="checkpoint whose weights training starts from"
-    )
+    parser.add_argument("--resume", type=Path, metavar="DIR", help="run folder to continue, with its own options")
+    parser.add_argument("--init", type=Path, metavar="CKPT", help="checkpoint whose weights training starts from")
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation")
-    parser.add_argument(
-        "--seeds", type=positive_int, default=1, metavar="N", help="train N times: seed, seed + 1, ..."
-    )
+    parser.add_argument("--seeds", type=positive_int, default=1, metavar="N", help="train N times: seed, seed + 1, ...")
     parser.add_argument(
         "--select-on",
         metavar="SPLIT",
@@ -64,9 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--amp", action=argparse.BooleanOptionalAction, help="bfloat16 (default: where hardware has it)"
     )
-    parser.add_argument(
-        "--compile", action=argparse.BooleanOptionalAction, help="torch.compile (default: on a GPU)"
-    )
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, help="torch.compile (default: on a GPU)")
     add_recipe_flags(parser)
     return parser
 
@@ -91,6 +81,7 @@ def start(args: argparse.Namespace, given: dict[str, Any]) -> dict[str, Any]:
     options = {name: value for name, value in vars(args).items() if name not in given and name != "resume"}
     options["data"] = args.data or Path("data") / f"{args.dataset}.h5"
     faces = load_faces(options)
+    prepare(options, recipe, faces)  # finds what is wrong before a folder is made
     which = f"seed{args.seed}" if args.seeds == 1 else f"{args.seeds}seeds"
     automatic = f"{args.dataset}-{recipe.model.replace(':', '-')}-{args.recipe}-{which}"
     folder = create_run_folder(args.output, args.name, automatic)
@@ -197,52 +188,80 @@ def load_faces(options: dict[str, Any]) -> Faces:
     )
 
 
-def fit(folder: Path, options: dict[str, Any], recipe: Recipe, faces: Faces) -> dict[str, Any]:
-    """Train one network in `folder`, from the beginning or from its last.pt, and report its best epoch."""
+@dataclass
+class Setup:
+    """A run that is ready to begin."""
+
+    device: "torch.device"
+    amp: bool
+    compiled: bool
+    state: "TrainState"
+    loader: "FaceLoader"
+    views: Callable[["torch.Tensor"], "torch.Tensor"]  # of the selecting split, uint8 -> float
+    started_from: str  # for the log
+
+
+def prepare(options: dict[str, Any], recipe: Recipe, faces: Faces) -> Setup:
+    """Build everything a run needs, or raise ValueError for what is wrong with the options; writes nothing."""
     import torch
 
     from datasets.augment import Augment
     from datasets.loader import FaceLoader
     from datasets.views import make_views
-    from utils.checkpoint import load_checkpoint, save_checkpoint
-    from utils.device import bfloat16_pays, describe_device, pick_device
-    from utils.runlog import RunLog, environment, epoch_line, write_json
+    from utils.checkpoint import load_checkpoint, load_weights
+    from utils.device import bfloat16_pays, pick_device
     from utils.seed import seed_torch
     from utils.state import TrainState, averaged, make_optimizer
 
     device = pick_device(options["device"])
-    amp = bfloat16_pays(device) if options["amp"] is None else options["amp"]
-    compiled = device.type == "cuda" if options["compile"] is None else options["compile"]
-    classes = len(faces.class_names)
-
     seed_torch(options["seed"])
-    model_kwargs = {"dropout": recipe.dropout, "pool": recipe.pool}
-    model = build_model(recipe.model, classes, 1, **model_kwargs).to(
-        device, memory_format=torch.channels_last
-    )
-    ema = averaged(model, recipe.ema) if recipe.ema else None
-    state = TrainState(model, ema, make_optimizer(model, recipe))
-    augment = Augment(**{f.name: getattr(recipe, f.name) for f in fields(Augment)})
-    loader = FaceLoader(
-        faces.train_pixels,
-        faces.train_labels,
-        classes,
-        augment,
-        recipe.batch_size,
-        seed=options["seed"],
+    classes = len(faces.class_names)
+    model = build_model(recipe.model, classes, dropout=recipe.dropout, pool=recipe.pool)
+    started_from = "starts from random weights"
+    if options["init"]:
+        checkpoint = load_checkpoint(options["init"])
+        load_weights(model, checkpoint.get("ema") or checkpoint["model"], str(options["init"]))
+        started_from = f"starts from {options['init']} ({checkpoint['model_name']}, epoch {checkpoint.get('epoch')})"
+    model = model.to(device, memory_format=torch.channels_last)
+    return Setup(
         device=device,
-        mean=recipe.mean,
-        std=recipe.std,
+        amp=bfloat16_pays(device) if options["amp"] is None else options["amp"],
+        compiled=device.type == "cuda" if options["compile"] is None else options["compile"],
+        state=TrainState(model, averaged(model, recipe.ema) if recipe.ema else None, make_optimizer(model, recipe)),
+        loader=FaceLoader(
+            faces.train_pixels,
+            faces.train_labels,
+            classes,
+            Augment(**{f.name: getattr(recipe, f.name) for f in fields(Augment)}),
+            recipe.batch_size,
+            seed=options["seed"],
+            device=device,
+            mean=recipe.mean,
+            std=recipe.std,
+        ),
+        views=make_views(recipe.val_views, recipe.crop, mean=recipe.mean, std=recipe.std),
+        started_from=started_from,
     )
-    inputs = {"size": 48, "crop": recipe.crop, "channels": 1, "mean": recipe.mean, "std": recipe.std}
-    val_views = make_views(recipe.val_views, recipe.crop, mean=recipe.mean, std=recipe.std)
+
+
+def fit(folder: Path, options: dict[str, Any], recipe: Recipe, faces: Faces) -> dict[str, Any]:
+    """Train one network in `folder`, from the beginning or from its last.pt, and report its best epoch."""
+    import torch
+
+    from utils.checkpoint import FORMAT_VERSION, load_checkpoint, save_checkpoint
+    from utils.device import describe_device
+    from utils.runlog import RunLog, environment, epoch_line, write_json
+    from utils.seed import seed_torch
+
+    setup = prepare(options, recipe, faces)
+    state, loader, device = setup.state, setup.loader, setup.device
     val_pixels = torch.as_tensor(faces.val_pixels).to(device)
     val_labels = torch.as_tensor(faces.val_labels)
     about = {
-        "format_version": 1,
+        "format_version": FORMAT_VERSION,
         "model_name": recipe.model,
-        "model_kwargs": model_kwargs,
-        "inputs": inputs,
+        "model_kwargs": {"dropout": recipe.dropout, "pool": recipe.pool},
+        "inputs": {"size": 48, "crop": recipe.crop, "channels": 1, "mean": recipe.mean, "std": recipe.std},
         "class_names": list(faces.class_names),
         "dataset": faces.dataset,
         "recipe": options["recipe"],
@@ -254,34 +273,30 @@ def fit(folder: Path, options: dict[str, Any], recipe: Recipe, faces: Faces) -> 
 
     log = RunLog(folder)
     last, best = folder / "last.pt", folder / "best.pt"
-    parameters = sum(p.numel() for p in model.parameters())
+    parameters = sum(p.numel() for p in state.model.parameters())
     log.line(
         f"{recipe.model} ({parameters / 1e6:.2f} M parameters), recipe {options['recipe']}, seed {options['seed']}, on"
-        f" {describe_device(device)}, {'bfloat16' if amp else 'float32'}{', compiled' if compiled else ''}"
+        f" {describe_device(device)}, {'bfloat16' if setup.amp else 'float32'}{', compiled' if setup.compiled else ''}"
     )
     log.line(
         f"fits {len(faces.train_labels)} faces of {options['data']}; {faces.select_on} ({len(faces.val_labels)} faces,"
-        f" {recipe.val_views} views) chooses the epoch{' - THE TEST SET' if faces.select_on == 'PrivateTest' else ''}"
+        f" {recipe.val_views}) chooses the epoch{TEST_SET_WARNING if faces.select_on == 'PrivateTest' else ''}"
     )
     if last.exists():
         state.load_state_dict(load_checkpoint(last), str(last))
         log.line(f"continues after epoch {state.epoch} of {recipe.epochs}")
-    elif options["init"]:
-        initialise(model, options["init"], log)
-        if ema:
-            ema.module.load_state_dict(model.state_dict())
+    else:
+        log.line(setup.started_from)
     write_json(folder / "env.json", environment(describe_device(device)))
 
-    network = torch.compile(model) if compiled else model
+    network = torch.compile(state.model) if setup.compiled else state.model
     best_weights: dict[str, torch.Tensor] = {}
     saved = time.monotonic()
 
     def save() -> None:
         nonlocal saved
         if best_weights:
-            save_checkpoint(
-                best, about | {"model": best_weights, "epoch": state.best["epoch"], "best": state.best}
-            )
+            save_checkpoint(best, about | {"model": best_weights, "epoch": state.best["epoch"], "best": state.best})
             best_weights.clear()
         save_checkpoint(last, about | state.state_dict())
         log.metrics(state.history)
@@ -291,8 +306,8 @@ def fit(folder: Path, options: dict[str, Any], recipe: Recipe, faces: Faces) -> 
         while state.epoch < recipe.epochs:
             started = time.perf_counter()
             seed_torch(options["seed"], state.epoch + 1)
-            train_loss, train_accuracy, lr = train_epoch(state, network, loader, recipe, amp)
-            val_loss, val_accuracy = validate(state.tested, val_pixels, val_labels, val_views, amp)
+            train_loss, train_accuracy, lr = train_epoch(state, network, loader, recipe, setup.amp)
+            val_loss, val_accuracy = validate(state.tested, val_pixels, val_labels, setup.views, setup.amp)
             if not math.isfinite(train_loss):
                 raise ValueError(
                     f"the loss is {train_loss} in epoch {state.epoch + 1}; {last if last.exists() else 'nothing'} keeps"
@@ -311,18 +326,12 @@ def fit(folder: Path, options: dict[str, Any], recipe: Recipe, faces: Faces) -> 
             state.history.append(row)
             if val_accuracy > state.best["accuracy"]:
                 state.best = {"epoch": state.epoch, "accuracy": val_accuracy}
-                best_weights.update(
-                    (name, t.detach().clone()) for name, t in state.tested.state_dict().items()
-                )
-            log.line(
-                epoch_line(row, recipe.epochs, faces.select_on, state.best, len(loader) * loader.batch_size)
-            )
+                best_weights.update((name, t.detach().clone()) for name, t in state.tested.state_dict().items())
+            log.line(epoch_line(row, recipe.epochs, faces.select_on, state.best, len(loader) * loader.batch_size))
             if time.monotonic() - saved > SAVE_SECONDS or state.epoch == recipe.epochs:
                 save()
     except KeyboardInterrupt:
-        kept = (
-            f"continue with: python train.py --resume {folder}" if last.exists() else "nothing was saved yet"
-        )
+        kept = f"continue with: python train.py --resume {folder}" if last.exists() else "nothing was saved yet"
         log.line(f"interrupted in epoch {state.epoch + 1}; {kept}")
         raise
     log.metrics(state.history)
@@ -346,9 +355,7 @@ def train_epoch(
     totals = torch.zeros(2, device=loader.device)  # sums over batches: loss, correct; read once, at the end
     lr = recipe.lr
     state.model.train()
-    batches = tqdm(
-        loader.epoch(state.epoch + 1, mixing), total=len(loader), leave=False, disable=None, unit="batch"
-    )
+    batches = tqdm(loader.epoch(state.epoch + 1, mixing), total=len(loader), leave=False, disable=None, unit="batch")
     for step, (x, targets) in enumerate(batches):  # x (n, 1, crop, crop), targets (n, classes)
         lr = recipe.lr * factor(recipe, state.epoch + step / len(loader), accuracies)
         for group in state.optimizer.param_groups:
@@ -381,15 +388,6 @@ def validate(model, pixels, labels, views, amp: bool) -> tuple[float, float]:
     return F.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).float().mean().item()
 
 
-def initialise(model: "torch.nn.Module", path: str | Path, log) -> None:
-    """Start from a checkpoint's weights."""
-    from utils.checkpoint import load_checkpoint, load_weights
-
-    state = load_checkpoint(path)
-    load_weights(model, state.get("ema") or state["model"], str(path))
-    log.line(f"starts from {path} ({state['model_name']}, epoch {state.get('epoch')})")
-
-
 def report(folder: Path, options: dict[str, Any], faces: Faces, device: "torch.device") -> dict[str, Any]:
     """Ten-crop of best.pt on the split that chose it, in float32: summary.json, predictions.csv, the figures."""
     from datasets.views import make_views
@@ -398,37 +396,28 @@ def report(folder: Path, options: dict[str, Any], faces: Faces, device: "torch.d
     from utils.metrics import compute_metrics
     from utils.plots import confusion_matrix_figure, curves_figure, save_figure
     from utils.predictions import write_predictions
+    from utils.report import headline
     from utils.runlog import RunLog, read_metrics, write_json
 
-    classifier = load_classifier(folder / "best.pt", build_model, device)
+    best = folder / "best.pt"
+    classifier = load_classifier(best, build_model, device)
     inputs = {name: value for name, value in classifier.inputs.items() if name != "size"}
-    logits = predict(classifier.model, faces.val_pixels, make_views("ten", **inputs))
-    probabilities = logits.softmax(1).numpy()
-    metrics = compute_metrics(faces.val_labels, probabilities, faces.class_names)
-    summary = {
-        "split": faces.select_on,
-        "views": "ten",
-        "selected_on": faces.select_on,
-        "epoch": classifier.info["epoch"],
-        "checkpoint": str(folder / "best.pt"),
-    } | metrics
+    probabilities = predict(classifier.model, faces.val_pixels, make_views("ten", **inputs)).softmax(1).numpy()
+    summary = {"split": faces.select_on, "views": "ten", "selected_on": faces.select_on}
+    summary |= {"checkpoint": str(best), "epoch": classifier.info["epoch"]}
+    summary |= compute_metrics(faces.val_labels, probabilities, faces.class_names)
+    title = headline(summary)
+    matrix = confusion_matrix_figure(summary["confusion_matrix"], faces.class_names, title=title)
     write_json(folder / "summary.json", summary)
-    write_predictions(
-        folder / "predictions.csv", faces.val_index, faces.val_labels, probabilities, faces.class_names
-    )
-    title = f"{faces.select_on}, ten-crop: {metrics['accuracy']:.2%} (n = {metrics['n']})"
+    write_predictions(folder / "predictions.csv", faces.val_index, faces.val_labels, probabilities, faces.class_names)
+    save_figure(matrix, folder / "confusion_matrix.png")
     save_figure(
-        confusion_matrix_figure(metrics["confusion_matrix"], faces.class_names, title=title),
-        folder / "confusion_matrix.png",
+        curves_figure(read_metrics(folder / "metrics.csv"), folder.name, faces.select_on), folder / "curves.png"
     )
-    save_figure(curves_figure(read_metrics(folder / "metrics.csv"), title=folder.name), folder / "curves.png")
-    low, high = metrics["ci95"]
+    low, high = summary["ci95"]
     log = RunLog(folder)
-    log.line(
-        f"epoch {summary['epoch']}, ten-crop on {faces.select_on}: {metrics['accuracy']:.2%} (95% interval {low:.1%} to"
-        f" {high:.1%}, n = {metrics['n']}; this split chose the epoch)"
-    )
-    log.line(f"next: python evaluate.py --checkpoint {folder / 'best.pt'} --data {options['data']}")
+    log.line(f"epoch {summary['epoch']}, {title}; 95% interval {low:.2%} to {high:.2%}")
+    log.line(f"next: python evaluate.py --checkpoint {best} --data {options['data']}")
     return summary
 
 

@@ -36,6 +36,7 @@ class FaceLoader:
     ) -> None:
         if not len(pixels):
             raise ValueError("there are no faces to train on")
+        draw(augment, 1, pixels.shape[-1], np.random.default_rng(0))  # an augmentation that cannot be is said here
         self.pixels = torch.as_tensor(pixels).to(device)
         targets = torch.as_tensor(labels)
         if targets.ndim == 1:

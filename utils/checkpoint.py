@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from utils.files import replacing
+
 FORMAT_VERSION = 1
 NEEDED = ("format_version", "model_name", "model_kwargs", "inputs", "class_names", "dataset", "model")
 
@@ -33,16 +35,10 @@ class Classifier:
 
 def save_checkpoint(path: str | Path, state: dict[str, Any]) -> None:
     """Write `state` beside `path` under a temporary name, flush it to the disk and move it into place."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -67,9 +63,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not a PyTorch checkpoint") from None
     except (RuntimeError, EOFError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(
-            f"{path} is truncated or not a PyTorch checkpoint ({reason}); fetch it again"
-        ) from None
+        raise ValueError(f"{path} is truncated or not a PyTorch checkpoint ({reason}); fetch it again") from None
     missing = [key for key in NEEDED if key not in state] if isinstance(state, dict) else list(NEEDED)
     if missing:
         raise ValueError(f"{path} is not a checkpoint of this project: it has no {', '.join(missing)}")
@@ -114,9 +108,7 @@ def load_classifier(
     load_weights(model, state.get("ema") or state["model"], str(path))
     model = model.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
     info = {
-        key: state[key]
-        for key in ("model_name", "recipe", "epoch", "best", "select_on", "val_views")
-        if key in state
+        key: state[key] for key in ("model_name", "recipe", "epoch", "best", "select_on", "val_views") if key in state
     }
     return Classifier(model, tuple(state["class_names"]), state["dataset"], state["inputs"], str(path), info)
 

@@ -8,7 +8,6 @@ import argparse
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
-from typing import Any
 
 from utils.schedule import SCHEDULES
 
@@ -27,9 +26,7 @@ class Recipe:
     model: str = option("resnet18", "model", "network", flags=("--arch",))
     pool: str = option("global", "model", "pooling before the classifier", ("global", "avg4"))
     dropout: float = option(0.0, "model", "before the classifier, 0 to 1")
-    mean: float = option(
-        0.508, "model", "pixels become (pixel / 255 - mean) / std; FER2013 Training has 0.508"
-    )
+    mean: float = option(0.508, "model", "pixels become (pixel / 255 - mean) / std; FER2013 Training has 0.508")
     std: float = option(0.255, "model", "see --mean; FER2013 Training has 0.255")
 
     epochs: int = option(60, "optimisation", "passes over the training faces")
@@ -51,9 +48,7 @@ class Recipe:
     clip_norm: float = option(0.0, "optimisation", "largest norm of the gradient; 0 is off")
     clip_value: float = option(0.0, "optimisation", "largest value in the gradient; 0 is off")
     label_smoothing: float = option(0.1, "optimisation", "part of the label spread over all classes")
-    ema: float = option(
-        0.999, "optimisation", "decay a step of the averaged weights, which are tested; 0 is off"
-    )
+    ema: float = option(0.999, "optimisation", "decay a step of the averaged weights, which are tested; 0 is off")
 
     crop: int = option(44, "augmentation", "pixels: side of the crop, in training and testing")
     pad: int = option(2, "augmentation", "pixels the crop may reach beyond the face")
@@ -71,9 +66,7 @@ class Recipe:
     mix_probability: float = option(1.0, "augmentation", "share of the faces that mixup and cutmix change")
     mix_off: float = option(0.1, "augmentation", "last part of the run, without mixup and cutmix")
 
-    val_views: str = option(
-        "flip", "selection", "views at every epoch's end", ("center", "flip", "five", "ten")
-    )
+    val_views: str = option("flip", "selection", "views at every epoch's end", ("center", "flip", "five", "ten"))
 
 
 # name: (what it is for, its time and accuracy where they were measured; the fields that differ from Recipe's)
@@ -82,6 +75,10 @@ RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
     "small": (
         "the network for CPUs",
         {"model": "small", "epochs": 40, "rotate": 8.0, "scale": 0.08, "erase": 0.0},
+    ),
+    "demo": (
+        "the network for CPUs on drawn faces, in two minutes",
+        {"model": "small", "epochs": 8, "lr": 0.05, "warmup": 0.1, "ema": 0.99, "rotate": 8.0, "scale": 0.08},
     ),
     "smoke": (
         "seconds on a CPU: shows that everything runs",
@@ -103,9 +100,7 @@ def make_recipe(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe
     return recipe
 
 
-def add_recipe_flags(
-    parser: argparse.ArgumentParser, types: Mapping[str, Callable[[str], Any]] | None = None
-) -> None:
+def add_recipe_flags(parser: argparse.ArgumentParser, types: Mapping[str, Callable[[str], Any]] | None = None) -> None:
     """A flag for every field, in groups; a flag that is not given leaves nothing in the namespace.
 
     types: fields whose text wants another conversion than their default's type.
@@ -114,9 +109,7 @@ def add_recipe_flags(
     for f in fields(Recipe):
         name = f.metadata["group"]
         if name not in groups:
-            groups[name] = parser.add_argument_group(
-                f"{name} (defaults: the recipe's; shown: those of Recipe)"
-            )
+            groups[name] = parser.add_argument_group(f"{name} (defaults: the recipe's; shown: those of Recipe)")
         flag = "--" + f.name.replace("_", "-")
         help = f"{f.metadata['help']} [{f.default}]".replace("%", "%%")
         if isinstance(f.default, bool):

@@ -2,13 +2,14 @@
 
 import csv
 import json
-import os
 import platform
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from utils.files import replacing
 
 COLUMNS = ("epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "seconds")
 
@@ -24,9 +25,7 @@ def create_run_folder(output: Path, name: str | None, automatic: str) -> Path:
     number = 1
     while folder.exists() and any(folder.iterdir()):
         if name is not None:
-            raise ValueError(
-                f"{folder} exists already; continue it with --resume {folder}, or choose another --name"
-            )
+            raise ValueError(f"{folder} exists already; continue it with --resume {folder}, or choose another --name")
         number += 1
         folder = output / f"{automatic}-{number}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -71,9 +70,7 @@ class RunLog:
 
 def _csv(history: Sequence[Mapping[str, float]]) -> str:
     rows = [",".join(COLUMNS)]
-    rows += [
-        ",".join(str(row["epoch"]) if c == "epoch" else f"{row[c]:.6g}" for c in COLUMNS) for row in history
-    ]
+    rows += [",".join(str(row["epoch"]) if c == "epoch" else f"{row[c]:.6g}" for c in COLUMNS) for row in history]
     return "\n".join(rows) + "\n"
 
 
@@ -84,9 +81,7 @@ def read_metrics(path: Path) -> dict[str, list[float]]:
     return {name: [float(row[name]) for row in rows] for name in COLUMNS}
 
 
-def epoch_line(
-    row: Mapping[str, float], epochs: int, split: str, best: Mapping[str, float], faces: int
-) -> str:
+def epoch_line(row: Mapping[str, float], epochs: int, split: str, best: Mapping[str, float], faces: int) -> str:
     """The fixed-width line of one epoch."""
     rate = faces / row["seconds"]
     return (
@@ -140,7 +135,6 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write beside the target and move into place."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    """Write a text file, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

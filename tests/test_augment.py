@@ -1,0 +1,162 @@
+"""Every batched augmentation against a slow reference that takes one face at a time."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import map_coordinates
+
+from datasets.augment import Augment, draw, inside, mix, random_boxes, reflect, shift, transform, warp
+from datasets.loader import FaceLoader
+
+N, SIDE = 24, 48
+PIXELS = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (N, SIDE, SIDE), dtype=np.uint8))
+
+
+def parameters(augment, seed=1):
+    return draw(augment, N, SIDE, np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize("crop,pad", [(44, 0), (48, 0), (48, 4), (40, 2), (56, 6)])
+def test_shift_is_pad_crop_flip(crop, pad):
+    params = parameters(Augment(crop=crop, pad=pad))
+    got = shift(PIXELS, params, crop).numpy()
+    for i in range(N):
+        padded = np.pad(PIXELS[i].numpy(), pad, mode="reflect")
+        top, left = (params["shift"][i] + pad).tolist()
+        face = padded[top : top + crop, left : left + crop]
+        assert (got[i] == (face[:, ::-1] if params["flip"][i] else face)).all()
+    assert len({tuple(s) for s in params["shift"].tolist()}) > 1 or crop == SIDE + 2 * pad
+
+
+def test_warp_is_bilinear_resampling_of_each_face():
+    augment = Augment(crop=44, pad=2, rotate=20, scale=0.2, shear=10)
+    params = parameters(augment)
+    got = warp(PIXELS, params, 44).numpy()
+    for i in range(N):
+        top, left = params["shift"][i].tolist()
+        want = np.empty((44, 44))
+        for row in range(44):
+            for column in range(44):
+                offset = np.array([row - 21.5, (21.5 - column) if params["flip"][i] else (column - 21.5)])
+                y, x = params["matrix"][i].double().numpy() @ offset + [top + 21.5, left + 21.5]
+                want[row, column] = map_coordinates(PIXELS[i].double().numpy(), [[y], [x]], order=1, mode="mirror")[0]
+        assert np.abs(got[i] - want).max() < 0.02  # of 255: float32 coordinates
+
+
+def test_warp_without_a_warp_is_a_shift():
+    params = parameters(Augment(crop=44, pad=3, rotate=1e-9))
+    torch.testing.assert_close(warp(PIXELS, params, 44), shift(PIXELS, params, 44).float(), atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("rotate,scale,shear", [(30, 0, 0), (0, 0.3, 0), (0, 0, 15)])
+def test_the_matrix_is_rotation_size_and_shear(rotate, scale, shear):
+    """From face to output it must scale areas by the drawn size squared, and a rotation must keep lengths."""
+    matrix = parameters(Augment(rotate=rotate, scale=scale, shear=shear))["matrix"]
+    inverse = torch.linalg.inv(matrix)
+    areas = torch.linalg.det(inverse)
+    if scale:
+        assert 0.7**2 <= areas.min() < areas.max() <= 1.3**2 and areas.max() > 1.1
+    else:
+        torch.testing.assert_close(areas, torch.ones(N))
+    if rotate:
+        angles = torch.atan2(matrix[:, 0, 1], matrix[:, 0, 0]).rad2deg()
+        assert 10 < angles.abs().max() <= 30
+        torch.testing.assert_close(matrix @ matrix.mT, torch.eye(2).expand(N, 2, 2), atol=1e-6, rtol=0)
+
+
+def test_light_normalisation_and_erasing():
+    augment = Augment(crop=44, brightness=0.3, contrast=0.5, erase=0.7)
+    params = parameters(augment)
+    got = transform(augment, PIXELS, params, mean=0.4, std=0.2)[:, 0].numpy()
+    faces = shift(PIXELS, params, 44).numpy()
+    erased = 0
+    for i in range(N):
+        gain, offset = params["light"][i].tolist()
+        face = faces[i] / 255.0
+        face = np.clip((face - face.mean()) * gain + face.mean() + offset, 0, 1)
+        top, left, bottom, right = params["erase"][i].tolist()
+        face[top:bottom, left:right] = 0.5
+        erased += bottom > top
+        assert np.abs(got[i] - (face - 0.4) / 0.2).max() < 1e-4
+    assert 0 < erased < N
+
+
+@pytest.mark.parametrize("mixup,cutmix", [(0.5, 0.0), (0.0, 1.0), (0.5, 1.0)])
+def test_mix_blends_each_face_with_the_one_before(mixup, cutmix):
+    augment = Augment(crop=44, mixup=mixup, cutmix=cutmix, mix_probability=0.8)
+    params = parameters(augment)
+    x = torch.rand(N, 1, 44, 44)
+    targets = torch.eye(7)[torch.arange(N) % 7]
+    got, got_targets = mix(x, targets, params)
+    for i in range(N):
+        lam = params["lam"][i].item()
+        top, left, bottom, right = params["cut"][i].tolist()
+        want = lam * x[i] + (1 - lam) * x[i - 1]
+        want[:, top:bottom, left:right] = x[i - 1, :, top:bottom, left:right]
+        own = lam * (1 - (bottom - top) * (right - left) / 44**2)
+        torch.testing.assert_close(got[i], want)
+        torch.testing.assert_close(got_targets[i], own * targets[i] + (1 - own) * targets[i - 1])
+        assert lam == 1 or bottom == top  # a face is blended or cut, not both
+    assert not torch.equal(got, x)
+    torch.testing.assert_close(got_targets.sum(1), torch.ones(N))
+
+
+def test_boxes_lie_inside_and_have_their_area():
+    rng = np.random.default_rng(0)
+    area = rng.uniform(0, 0.3, 2000)
+    boxes = random_boxes(area, np.exp(rng.uniform(-1, 1, 2000)), 44, rng)
+    assert boxes.min() >= 0 and boxes.max() <= 44
+    covered = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) / 44**2
+    assert abs(covered.mean() - area.mean()) < 0.005
+    assert inside(torch.from_numpy(boxes), 44).float().mean((1, 2)).numpy() == pytest.approx(covered, abs=1e-6)
+
+
+def test_reflect_is_numpys_reflect():
+    index = torch.arange(-5, 53)
+    assert (reflect(index, 48).numpy() == np.pad(np.arange(48), 5, mode="reflect")).all()
+
+
+def test_a_crop_that_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match="crop of 60"):
+        parameters(Augment(crop=60, pad=2))
+
+
+EVERYTHING = Augment(44, 2, 0.5, 10, 0.1, 5, 0.1, 0.1, 0.3, 0.2, 0.2, 1.0, 0.5)
+
+
+def test_an_epoch_is_a_function_of_seed_and_epoch():
+    labels = np.arange(N) % 7
+
+    def epoch(seed, number, **kwargs):
+        loader = FaceLoader(PIXELS.numpy(), labels, 7, EVERYTHING, 8, seed=seed, **kwargs)
+        return [torch.cat(part) for part in zip(*loader.epoch(number), strict=True)]
+
+    x, targets = epoch(0, 3)
+    again = epoch(0, 3)
+    assert torch.equal(x, again[0]) and torch.equal(targets, again[1])
+    assert not torch.equal(x, epoch(0, 4)[0]) and not torch.equal(x, epoch(1, 3)[0])
+    assert x.shape == (N, 1, 44, 44) and targets.shape == (N, 7) and x.dtype == torch.float32
+    assert epoch(0, 3, channels=3)[0].shape == (N, 3, 44, 44)
+
+
+def test_an_epoch_shows_every_face_once_but_for_an_incomplete_batch():
+    faces = np.arange(20, dtype=np.uint8)[:, None, None].repeat(48, 1).repeat(48, 2)
+    loader = FaceLoader(faces, np.arange(20) % 7, 7, Augment(crop=48, flip=0), 6)
+    batches = [(x * 255).round().int() for x, _ in loader.epoch(1)]
+    assert [len(x) for x in batches] == [6, 6, 6] == [6] * len(loader)
+    seen = torch.cat(batches)[:, 0, 0, 0].tolist()
+    assert len(set(seen)) == 18 and seen != sorted(seen)
+
+
+def test_the_loader_takes_probabilities_and_small_sets():
+    soft = np.full((N, 7), 1 / 7, dtype=np.float32)
+    x, targets = next(FaceLoader(PIXELS.numpy(), soft, 7, Augment(), 128).epoch(1))
+    assert len(x) == N and torch.equal(targets, torch.from_numpy(soft))
+    with pytest.raises(ValueError, match="no faces"):
+        FaceLoader(np.zeros((0, 48, 48), np.uint8), np.zeros(0, int), 7, Augment(), 8)
+
+
+def test_mixing_can_be_left_out():
+    loader = FaceLoader(PIXELS.numpy(), np.arange(N) % 7, 7, EVERYTHING, 8)
+    assert all(((t == 0) | (t == 1)).all() for _, t in loader.epoch(1, mixing=False))
+    assert not all(((t == 0) | (t == 1)).all() for _, t in loader.epoch(1))

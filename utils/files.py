@@ -1,0 +1,36 @@
+"""Files that are either whole or not there."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path in the folder of `path` (made if needed) and move it into place at the end.
+
+    After an error inside the block the old file, if there was one, is as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def check_writable(folder: str | Path) -> None:
+    """Raise ValueError if nothing can be written into `folder`; make nothing yet.
+
+    Asked before the work starts, so that an hour of it does not end in "Permission denied".
+    """
+    there = Path(folder)
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir():
+        raise ValueError(f"cannot write into {folder}: {there} is a file; give another folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"cannot write into {folder}: no permission in {there}; give another folder")
