@@ -1,5 +1,6 @@
 """Checkpoints: one dict of tensors and plain types, written whole or not at all, read without running code."""
 
+import io
 import os
 import pickle
 import zipfile
@@ -52,22 +53,23 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         raise FileNotFoundError(f"no checkpoint {path}; train one with: python train.py{_nearby(path)}")
     if path.is_dir():
         raise ValueError(f"{path} is a folder, not a checkpoint{_nearby(path / 'best.pt')}")
+    content = io.BytesIO(path.read_bytes())  # read first: an OSError from here on is the content's fault
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(content, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if b"torch" in path.read_bytes()[:4096] or zipfile.is_zipfile(path):
+        if b"torch" in content.getvalue()[:4096] or zipfile.is_zipfile(path):
             raise ValueError(
                 f"{path} holds pickled Python objects besides tensors, and loading those would run code; save its"
                 f" state_dict alone, on a machine where the file is trusted ({str(error).splitlines()[0]})"
             ) from None
         raise ValueError(f"{path} is not a PyTorch checkpoint") from None
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # damaged bytes end in any of a dozen kinds, IndexError and OSError among them
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{path} is truncated or not a PyTorch checkpoint ({reason}); fetch it again") from None
     missing = [key for key in NEEDED if key not in state] if isinstance(state, dict) else list(NEEDED)
     if missing:
         raise ValueError(f"{path} is not a checkpoint of this project: it has no {', '.join(missing)}")
-    if state["format_version"] > FORMAT_VERSION:
+    if state["format_version"] not in range(1, FORMAT_VERSION + 1):
         raise ValueError(
             f"{path} has format version {state['format_version']}; this code reads {FORMAT_VERSION}: update it"
         )

@@ -29,12 +29,13 @@ def predict(
     model.eval()
     logits = []
     per_face = views(pixels[:1].to(device)).shape[1] if len(pixels) else 1
-    for chunk in pixels.split(max(1, batch_size // per_face)):
-        x = views(chunk.to(device, non_blocking=True))  # (n, v, c, h, w)
-        n, v = x.shape[:2]
-        x = x.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device.type, torch.bfloat16, enabled=amp):
-            out = model(x)
-        logits.append(out.float().unflatten(0, (n, v)).mean(1))
+    # On GPUs PyTorch rounds the inputs of float32 convolutions to TF32, unless told not to
+    exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+    with exact, torch.autocast(device.type, torch.bfloat16, enabled=amp):
+        for chunk in pixels.split(max(1, batch_size // per_face)):
+            x = views(chunk.to(device, non_blocking=True))  # (n, v, c, h, w)
+            n, v = x.shape[:2]
+            out = model(x.flatten(0, 1).contiguous(memory_format=torch.channels_last))
+            logits.append(out.float().unflatten(0, (n, v)).mean(1))
     model.train(training)
     return torch.cat(logits).cpu() if logits else torch.empty(0, 0)

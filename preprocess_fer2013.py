@@ -1,0 +1,131 @@
+"""Turn raw data into the HDF5 file that the other scripts read.
+
+  python preprocess_fer2013.py --source data/fer2013.csv --output data/fer2013.h5
+  python preprocess_fer2013.py --source data/fer2013.tar.gz
+  python preprocess_fer2013.py --dataset synthetic --faces 4096
+
+FER2013 is taken as fer2013.csv (plain, .gz, in a .tar.gz or .zip), as icml_face_data.csv or as folders of images;
+what a source is shows in its content. Expect a few seconds, a table of the faces a split and class with the official
+counts beside, and one of the faces that are in it twice. Drawn faces (synthetic) need no download.
+"""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from utils.cli import Parser, positive_int, run
+
+if TYPE_CHECKING:
+    from datasets.storage import FaceSet
+
+
+def read_fer2013(args: argparse.Namespace) -> "FaceSet":
+    from datasets import fer2013
+
+    return fer2013.read_raw(args.source)
+
+
+def draw_synthetic(args: argparse.Namespace) -> "FaceSet":
+    import hashlib
+
+    from datasets import fer2013, storage, synthetic
+
+    smaller = args.faces // 8
+    counts = dict(zip(fer2013.SPLITS, (args.faces, smaller, smaller), strict=True))
+    drawn = synthetic.make_splits(counts, args.seed, fer2013.CLASS_NAMES)
+    digest = hashlib.sha256(b"".join(array.tobytes() for pair in drawn.values() for array in pair)).hexdigest()
+    splits = {name: storage.Split(pixels, labels) for name, (pixels, labels) in drawn.items()}
+    source = f"drawn with --faces {args.faces} --seed {args.seed}"
+    return storage.FaceSet("synthetic", fer2013.CLASS_NAMES, splits, source, digest)
+
+
+DATASETS: dict[str, Callable[[argparse.Namespace], "FaceSet"]] = {
+    "fer2013": read_fer2013,
+    "synthetic": draw_synthetic,
+}
+USUAL_SOURCES = {"fer2013": "data/fer2013.csv"}
+DRAWN = {"faces": 2048, "seed": 0}  # options of the synthetic set, which has no source
+
+
+def preprocess(args: argparse.Namespace) -> "FaceSet":
+    """Read what `args` name, print what is in it and write it. Returns the faces."""
+    check_output(args.output, args.source)
+    start = time.perf_counter()
+    from datasets import fer2013, storage, tables
+
+    faces = DATASETS[args.dataset](args)
+    official = fer2013.OFFICIAL_COUNTS if args.dataset == "fer2013" else None
+    print(f"\n{tables.counts_table(faces, official)}\n\n{tables.twins_table(faces)}\n")
+    replaced = args.output.exists()
+    storage.write_faces(args.output, faces)
+    total = sum(map(len, faces.splits.values()))
+    print(
+        f"wrote {args.output}: {total} faces, {args.output.stat().st_size / 1e6:.1f} MB, "
+        f"{time.perf_counter() - start:.1f} s" + (" (it took the place of an older file)" if replaced else "")
+    )
+    return faces
+
+
+def check_output(output: Path, source: Path | None) -> None:
+    """Refuse, before anything is read, to write over what cannot be an older output."""
+    if output.is_dir():
+        raise ValueError(f"{output} is a folder: give --output a file name, such as {output / 'fer2013.h5'}")
+    if source is not None and output.exists() and source.exists() and os.path.samefile(output, source):
+        raise ValueError(f"--output {output} is the source itself: name another file")
+    if output.exists():
+        with open(output, "rb") as file:
+            start = file.read(8)
+        if start and start != b"\x89HDF\r\n\x1a\n":
+            raise ValueError(f"--output {output} is there and is no HDF5 file: move it away or name another file")
+
+
+def make_parser() -> Parser:
+    parser = Parser(prog="preprocess_fer2013.py", description=__doc__)
+    parser.add_argument("--dataset", choices=DATASETS, default="fer2013", help="what to read or draw")
+    sources = ", ".join(f"{path} for {name}" for name, path in USUAL_SOURCES.items())
+    parser.add_argument("--source", type=Path, metavar="PATH", help=f"the raw data (default: {sources})")
+    parser.add_argument(
+        "--output", type=Path, metavar="PATH", help="HDF5 file to write or to replace (default: data/<dataset>.h5)"
+    )
+    drawn = parser.add_argument_group("synthetic")
+    drawn.add_argument(
+        "--faces",
+        type=positive_int,
+        metavar="N",
+        help=f"faces to draw for Training; PublicTest and PrivateTest get an eighth each (default: {DRAWN['faces']})",
+    )
+    drawn.add_argument("--seed", type=int, help=f"seed of the drawing (default: {DRAWN['seed']})")
+    return parser
+
+
+def complete(parser: Parser, args: argparse.Namespace) -> argparse.Namespace:
+    """Fill in the defaults that depend on the data set, and refuse an option that it would ignore."""
+    synthetic = args.dataset == "synthetic"
+    for option in ["source"] if synthetic else list(DRAWN):
+        if getattr(args, option) is not None:
+            parser.error(f"--{option} means nothing with --dataset {args.dataset}: leave it out")
+    if synthetic:
+        for option, value in DRAWN.items():
+            setattr(args, option, value if getattr(args, option) is None else getattr(args, option))
+        if args.faces < 8:
+            parser.error(f"--faces {args.faces} leaves none for PublicTest and PrivateTest: give 8 or more")
+        if args.seed < 0:
+            parser.error(f"--seed {args.seed}: give 0 or more")
+    elif args.source is None:
+        args.source = Path(USUAL_SOURCES[args.dataset])
+    args.output = args.output or Path("data") / f"{args.dataset}.h5"
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> "FaceSet":
+    parser = make_parser()
+    args = complete(parser, parser.parse_args(argv))
+    return run(parser, args, preprocess)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

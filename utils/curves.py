@@ -1,0 +1,93 @@
+"""Curves: what training did epoch by epoch, and how far confidence can be trusted."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from utils.figures import BLUE, GRAY, ORANGE, RED, clean_axes, set_title
+from utils.metrics import calibration_bins, calibration_error, check_inputs
+
+
+def curves_figure(columns: Mapping[str, Sequence[Any]], title: str = "", val_name: str = "validation") -> Figure:
+    """Draw loss and accuracy over the epochs; the epoch of the best validation accuracy is marked.
+
+    Args:
+        columns: epoch, train_loss, train_accuracy, val_loss, val_accuracy (fractions), of one length; further
+            columns are ignored. Empty, None or NaN values leave a gap; a column may be missing.
+        val_name: what the validation split is called in the legend, "PublicTest" for one.
+    """
+    epochs = _numbers(columns["epoch"])
+    series = {
+        name: _numbers(columns.get(name, ())) if columns.get(name) is not None else np.empty(0)
+        for name in ("train_loss", "val_loss", "train_accuracy", "val_accuracy")
+    }
+    wrong = [name for name, values in series.items() if len(values) not in (0, len(epochs))]
+    if wrong:
+        raise ValueError(f"{len(epochs)} epochs, but another number of values in {', '.join(wrong)}")
+    figure = Figure((7, 2.9), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    marker = "o" if len(epochs) < 4 else None  # a line of one point is invisible
+    for axes, what, factor in ((left, "loss", 1), (right, "accuracy", 100)):
+        for split, colour, label in (("train", ORANGE, "training"), ("val", BLUE, val_name)):
+            values = series[f"{split}_{what}"]
+            if np.isfinite(values).any():
+                axes.plot(
+                    epochs,
+                    factor * values,
+                    color=colour,
+                    linewidth=1.6,
+                    marker=marker,
+                    markersize=4,
+                    label=label,
+                )
+        axes.set(xlabel="epoch", ylabel=what + (" (%)" if factor > 1 else ""))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
+        axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
+        clean_axes(axes)
+        if len(epochs) == 1:
+            axes.set_xticks(epochs)
+    val = series["val_accuracy"]
+    if np.isfinite(val).any():
+        best = int(np.nanargmax(val))
+        for axes in (left, right):
+            axes.axvline(epochs[best], color=GRAY, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
+        label = f"best {val_name}: {100 * val[best]:.2f}%, epoch {epochs[best]:.0f}"
+        right.plot(epochs[best], 100 * val[best], "o", color=BLUE, markersize=6, markeredgecolor="white", label=label)
+    for axes in (left, right):
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize=8, loc="best", edgecolor="none", framealpha=0.9)
+    set_title(figure, title, 9)
+    return figure
+
+
+def reliability_figure(labels: Any, probabilities: Any, title: str = "") -> Figure:
+    """Draw a reliability diagram with its ECE: accuracy against confidence in 15 bins, the bins' faces below.
+
+    Args are as in `utils.metrics.compute_metrics`.
+    """
+    y, p = check_inputs(labels, probabilities, [str(i) for i in range(np.shape(probabilities)[-1])])
+    count, confidence, accuracy = calibration_bins(y, p)
+    edges = np.linspace(0, 1, len(count) + 1)
+    full = count > 0
+    figure = Figure((3.6, 4.2), layout="constrained")
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    style = {"width": 1 / len(count), "align": "edge", "edgecolor": "white", "linewidth": 0.6}
+    top.bar(edges[:-1][full], accuracy[full], color=BLUE, label="accuracy", **style)
+    top.hlines(confidence[full], edges[:-1][full], edges[1:][full], color=RED, linewidth=2, label="mean confidence")
+    top.plot([0, 1], [0, 1], color=GRAY, linewidth=1, linestyle=(0, (4, 3)))
+    top.set(ylim=(0, 1), ylabel="accuracy")
+    ece = f"ECE {100 * calibration_error(y, p):.1f}%"
+    top.legend(loc="upper left", fontsize=8, title=ece, title_fontsize=9, alignment="left", frameon=False)
+    bottom.bar(edges[:-1], 100 * count / len(y), color=GRAY, **style)
+    bottom.set(xlim=(0, 1), xlabel="confidence (largest probability)", ylabel="% of faces")
+    for axes in (top, bottom):
+        clean_axes(axes)
+    set_title(figure, title, 9)
+    return figure
+
+
+def _numbers(values: Sequence[Any]) -> np.ndarray:
+    return np.array([np.nan if value in (None, "") else float(value) for value in values])

@@ -1,0 +1,245 @@
+"""The figure of one or several photographs: each face's crop, what mattered in it, its scores and a drawn face.
+
+Everything is placed in inches from the top left, so that a face is as large in a figure of twenty as in one of one.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from matplotlib import font_manager, ft2font
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+
+# Okabe and Ito's colours, which all eyes can tell apart; without yellow, which is pale on white
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+INK, QUIET, TRACK, OTHER = "#222222", "#757575", "#f2f3f5", "#b4bcc6"
+
+# Inches
+EDGE, GAP, HEADING, NOTE = 0.2, 0.3, 0.24, 0.3
+TILE = 1.8  # side of the crop, the map and the drawn face
+BETWEEN = 0.14
+NAMES, BARS, SHARES = 0.82, 1.5, 0.5  # the bars, and the text to their left and right
+ROW = TILE + 0.3  # from one face to the next below it
+PHOTO = {1: (3.2, TILE), 2: (4.2, 3.2), 5: (6.0, 5.0)}  # faces, from -> largest width and height of a photograph
+TALLEST = 120  # at 200 dpi, matplotlib can draw about 300
+
+
+@dataclass(frozen=True)
+class Face:
+    """One face and what the network says about it.
+
+    box: (x, y, w, h) in pixels of the picture.
+    pixels: uint8 (s, s), what the network saw.
+    probabilities: (classes,).
+    heat: (s, s), positive where the prediction comes from, or None.
+    """
+
+    box: tuple[int, int, int, int]
+    pixels: np.ndarray
+    probabilities: np.ndarray
+    heat: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A photograph and its faces, at least one.
+
+    rgb: uint8 (h, w, 3), of any resolution.
+    width, height: the pixels that boxes refer to.
+    found: whether a detector drew the boxes; otherwise they are dashed.
+    """
+
+    name: str
+    rgb: np.ndarray
+    width: int
+    height: int
+    faces: Sequence[Face]
+    found: bool = True
+
+
+def faces_figure(
+    pictures: Sequence[Picture], class_names: Sequence[str], icons: Mapping[str, np.ndarray], note: str = ""
+) -> tuple[Figure, int]:
+    """Draw the pictures, one below the other; return the figure and how many of them are in it.
+
+    That is all of them, unless they would be higher than TALLEST.
+
+    Args:
+        icons: class name -> gray uint8 (n, n), drawn beside the faces of that prediction; a class may have none.
+        note: small print below everything.
+    """
+    tops = EDGE + HEADING + np.cumsum([0.0] + [_height(picture, len(pictures) > 1) + GAP for picture in pictures])
+    shown = max(1, int((tops[1:] < TALLEST).sum()))
+    pictures = pictures[:shown]
+    panels = _panels(pictures, class_names, icons)
+    card = max(offset + width for offset, width in panels.values())
+    photo = max(_photo_size(picture)[0] for picture in pictures)
+    lefts = [EDGE + photo + GAP + i * (card + GAP) for i in range(max(map(_columns, pictures)))]
+    figure = Figure((lefts[-1] + card + EDGE, tops[shown] - GAP + (NOTE if note else 0) + EDGE))
+
+    for left in lefts:
+        for name, (offset, width) in panels.items():
+            middle = NAMES + BARS / 2 if name == "probability" else width / 2
+            _text(figure, left + offset + middle, EDGE, name, size=8, color=QUIET, ha="center")
+    for picture, top in zip(pictures, tops, strict=False):
+        if top > tops[0]:
+            _rule(figure, top - GAP / 2)
+        _draw_photo(figure, picture, EDGE, top, photo, named=len(pictures) > 1)
+        for i, face in enumerate(picture.faces):
+            column, row = divmod(i, _rows(picture))
+            at = {name: (lefts[column] + offset, width) for name, (offset, width) in panels.items()}
+            _draw_face(figure, face, i, at, top + row * ROW, class_names, icons)
+    if note:
+        _text(figure, EDGE, figure.get_figheight() - EDGE, note, size=7.5, color=QUIET, va="bottom")
+    return figure, shown
+
+
+def percent(p: float) -> str:
+    """Whole percents; only what is as good as certain is shown as 100%."""
+    return ">99%" if 0.995 <= p < 0.9995 else f"{100 * p:.0f}%"
+
+
+def _panels(
+    pictures: Sequence[Picture], class_names: Sequence[str], icons: Mapping[str, np.ndarray]
+) -> dict[str, tuple[float, float]]:
+    """What stands beside one another for a face: heading -> (offset from the left, width)."""
+    faces = [face for picture in pictures for face in picture.faces]
+    widths = {"input": TILE}
+    if any(face.heat is not None for face in faces):
+        widths["what decides"] = TILE
+    widths["probability"] = NAMES + BARS + SHARES
+    widths["prediction"] = TILE
+    offsets = np.cumsum([0.0] + [width + BETWEEN for width in widths.values()])
+    return {name: (offset, width) for (name, width), offset in zip(widths.items(), offsets.tolist(), strict=False)}
+
+
+def _columns(picture: Picture) -> int:
+    return 1 if len(picture.faces) <= 4 else 2
+
+
+def _rows(picture: Picture) -> int:
+    return -(-len(picture.faces) // _columns(picture))
+
+
+def _height(picture: Picture, named: bool) -> float:
+    return max(_photo_size(picture)[1] + (0.2 if named else 0), _rows(picture) * ROW - (ROW - TILE))
+
+
+def _photo_size(picture: Picture) -> tuple[float, float]:
+    widest, tallest = [size for faces, size in PHOTO.items() if faces <= len(picture.faces)][-1]
+    scale = min(widest / picture.width, tallest / picture.height)
+    return max(0.1, picture.width * scale), max(0.1, picture.height * scale)
+
+
+def _draw_photo(figure: Figure, picture: Picture, left: float, top: float, width: float, named: bool) -> None:
+    w, h = _photo_size(picture)
+    left += (width - w) / 2
+    axes = _axes(figure, left, top, w, h)
+    how = "nearest" if max(picture.rgb.shape) < 200 else "auto"
+    axes.imshow(picture.rgb, extent=(0, picture.width, picture.height, 0), interpolation=how, aspect="auto")
+    for i, face in enumerate(picture.faces):
+        x, y, box_w, box_h = face.box
+        for colour, line in (("white", 3.2), (COLOURS[i % len(COLOURS)], 1.8)):
+            style = "solid" if picture.found or colour == "white" else (0, (4, 2))
+            box = Rectangle((x, y), box_w, box_h, fill=False, edgecolor=colour, linewidth=line, linestyle=style)
+            axes.add_patch(box)
+            box.set_clip_on(False)
+        x, y = left + x / picture.width * w, top + y / picture.height * h
+        _badge(figure, i, x, y if y < top + 0.2 else y - 0.2)  # above the box, where there is room
+    if named:
+        room = int(width / 0.062)  # letters
+        name = picture.name if len(picture.name) <= room else f"{picture.name[: room - 9]}…{picture.name[-8:]}"
+        _text(figure, left + w / 2, top + h + 0.06, name, size=7.5, color=QUIET, ha="center")
+
+
+def _draw_face(
+    figure: Figure,
+    face: Face,
+    number: int,
+    at: Mapping[str, tuple[float, float]],
+    top: float,
+    class_names: Sequence[str],
+    icons: Mapping[str, np.ndarray],
+) -> None:
+    colour = COLOURS[number % len(COLOURS)]
+    best = int(face.probabilities.argmax())
+    left, side = at["input"]
+    _axes(figure, left, top, side, side).imshow(face.pixels, cmap="gray", vmin=0, vmax=255, aspect="auto")
+    _badge(figure, number, left, top)
+    if face.heat is not None:
+        left, side = at["what decides"]
+        _draw_heat(_axes(figure, left, top, side, side), face)
+
+    left, _ = at["probability"]
+    axes = _axes(figure, left + NAMES, top, BARS, TILE)
+    axes.set(xlim=(0, 1), ylim=(len(class_names) - 0.5, -0.5))
+    step = TILE / len(class_names)
+    size = min(9.0, 50 * step, NAMES * 72 / (0.6 * max(map(len, class_names))))
+    for i, (name, p) in enumerate(zip(class_names, face.probabilities.tolist(), strict=True)):
+        axes.barh(i, 1, 0.62, color=TRACK)
+        axes.barh(i, p, 0.62, color=colour if i == best else OTHER)
+        weight = {"size": size, "weight": "bold" if i == best else "normal", "va": "center_baseline"}
+        middle = top + (i + 0.5) * step
+        _text(figure, left + NAMES - 0.08, middle, name, color=INK, ha="right", **weight)
+        _text(figure, left + NAMES + BARS + 0.08, middle, percent(p), color=INK, **weight)
+
+    left, side = at["prediction"]
+    icon = icons.get(class_names[best])
+    if icon is not None:
+        small = side - 0.3
+        axes = _axes(figure, left + (side - small) / 2, top, small, small)
+        axes.imshow(icon, cmap="gray", vmin=0, vmax=255, aspect="auto", interpolation="auto")
+    middle = top + (side - 0.12 if icon is not None else side / 2)
+    style = {"size": min(11.0, side * 72 / (0.7 * len(class_names[best]))), "weight": "bold", "color": colour}
+    _text(figure, left + side / 2, middle, class_names[best], ha="center", va="center", **style)
+
+
+def _draw_heat(axes: Axes, face: Face) -> None:
+    """The face, darker, and its map over it: orange where the prediction comes from, blue where it is contradicted."""
+    heat = np.asarray(face.heat, float)
+    strength = heat / max(1e-6, np.abs(heat).max())
+    base = 0.25 + 0.55 * face.pixels[..., None] / 255 * np.ones(3)
+    tint = np.where(strength[..., None] > 0, (1.0, 0.55, 0.0), (0.25, 0.5, 1.0))
+    opacity = 0.75 * np.abs(strength)[..., None]
+    axes.imshow(base * (1 - opacity) + tint * opacity, aspect="auto", interpolation="bilinear")
+
+
+def _badge(figure: Figure, number: int, left: float, top: float) -> None:
+    """A white number on the face's colour, its upper left corner at (left, top)."""
+    colour = COLOURS[number % len(COLOURS)]
+    patch = {"boxstyle": "square,pad=0.25", "facecolor": colour, "edgecolor": "none"}
+    style = {"size": 8, "weight": "bold", "color": "white", "va": "center_baseline"}
+    _text(figure, left + 0.05, top + 0.1, str(number + 1), bbox=patch, zorder=9, **style)
+
+
+def _rule(figure: Figure, top: float) -> None:
+    w, h = figure.get_size_inches()
+    y = 1 - top / h
+    figure.add_artist(Line2D((EDGE / w, 1 - EDGE / w), (y, y), color="#e3e3e3", linewidth=0.8))
+
+
+def _axes(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
+    """Axes without frame and ticks, in inches from the figure's top left."""
+    w, h = figure.get_size_inches()
+    axes = figure.add_axes((left / w, 1 - (top + height) / h, width / w, height / h))
+    axes.axis("off")
+    return axes
+
+
+def _text(figure: Figure, left: float, top: float, text: str, **style: Any) -> None:
+    """Text in inches from the figure's top left; letters that the font lacks become "?", "$" is only a dollar."""
+    w, h = figure.get_size_inches()
+    known = _characters()
+    text = "".join(c if ord(c) in known else "?" for c in text)
+    figure.text(left / w, 1 - top / h, text, **({"va": "top", "parse_math": False} | style))
+
+
+@cache
+def _characters() -> frozenset[int]:
+    """What matplotlib's own font can draw; anything else would be a warning and an empty box."""
+    return frozenset(ft2font.FT2Font(font_manager.findfont("DejaVu Sans")).get_charmap())

@@ -1,0 +1,114 @@
+"""predictions.csv: one row a face, readable by any spreadsheet.
+
+    index,label,prediction,Angry,Disgust,...,Neutral[,subject,sequence,fold]
+
+index: the face's row in its split of the HDF5 file, from 0 (a face that is tested in two folds has two rows).
+label, prediction: class indices, whole numbers in the order of the probability columns.
+One probability column a class, named after it; nine digits, enough to tell any two float32 apart.
+subject, sequence, fold: only where they exist (CK+), always last.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from utils.files import replacing
+from utils.metrics import check_inputs
+
+FIRST = ("index", "label", "prediction")
+EXTRA = ("subject", "sequence", "fold")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a predictions.csv holds: index, labels, predictions int64 (n,); probabilities float64 (n, c)."""
+
+    class_names: tuple[str, ...]
+    index: np.ndarray
+    labels: np.ndarray
+    predictions: np.ndarray
+    probabilities: np.ndarray
+    extra: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def write_predictions(
+    path: str | Path,
+    index: Any,
+    labels: Any,
+    probabilities: Any,
+    class_names: Sequence[str],
+    extra: Mapping[str, Sequence] | None = None,
+) -> None:
+    """Write predictions.csv, whole or not at all; the prediction is the first of the largest probabilities.
+
+    Args:
+        index: (n,) rows in the split.
+        labels, probabilities, class_names: as `utils.metrics.compute_metrics` takes them.
+        extra: columns named subject, sequence or fold, each of length n.
+    """
+    y, p = check_inputs(labels, probabilities, class_names)
+    extra = dict(extra or {})
+    reserved = [name for name in class_names if name in FIRST + EXTRA]
+    unknown = [name for name in extra if name not in EXTRA]
+    if reserved or unknown:
+        kind = "class" if reserved else "extra column"
+        allowed = f"extra columns are {', '.join(EXTRA)}, and no class is called like a column"
+        raise ValueError(f"{kind} {(reserved + unknown)[0]!r}: {allowed}")
+    columns: dict[str, Any] = {"index": np.asarray(index)}
+    columns |= {"label": y, "prediction": p.argmax(1)}
+    columns |= {name: p[:, i] for i, name in enumerate(class_names)}
+    columns |= {name: extra[name] for name in EXTRA if name in extra}
+    short = [f"{name} ({len(column)})" for name, column in columns.items() if len(column) != len(y)]
+    if short:
+        raise ValueError(f"{len(y)} labels, but another number of values in {', '.join(short)}")
+    with replacing(path) as temporary:
+        pd.DataFrame(columns).to_csv(temporary, index=False, float_format="%.9g", lineterminator="\n")
+
+
+def read_predictions(path: str | Path) -> Predictions:
+    """Read and check predictions.csv.
+
+    Raises FileNotFoundError, or ValueError that names the column and the line of the first bad value.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"no predictions {path}; make them: python evaluate.py --checkpoint PATH")
+    try:
+        table = pd.read_csv(path, dtype={"subject": str, "sequence": str})
+    except ValueError as error:  # pandas' parser errors are ValueErrors too
+        raise ValueError(f"{path} is not a predictions.csv ({str(error).strip().splitlines()[0]})") from None
+    missing = [name for name in FIRST if name not in table]
+    names = tuple(name for name in table if name not in FIRST + EXTRA)
+    if missing or not names:
+        wanted = ", ".join(FIRST)
+        raise ValueError(f"{path} is not a predictions.csv: it needs the columns {wanted} and one a class")
+    if not len(table):
+        raise ValueError(f"{path} has no rows")
+    for name in FIRST + names:
+        values = pd.to_numeric(table[name], errors="coerce")
+        wrong = np.flatnonzero(~np.isfinite(values))
+        if name in FIRST and not len(wrong):
+            top = np.inf if name == "index" else len(names) - 1
+            wrong = np.flatnonzero((values < 0) | (values > top) | (values % 1 != 0))
+        if len(wrong):
+            allowed = "a whole number from 0" if name == "index" else f"0 to {len(names) - 1}"
+            allowed = allowed if name in FIRST else "a number"
+            found = str(table[name].iloc[wrong[0]])
+            raise ValueError(f"{path}, line {wrong[0] + 2}, column {name}: {found!r} is not {allowed}")
+        table[name] = values
+    try:
+        labels, probabilities = check_inputs(table["label"].astype(np.int64), table[list(names)], names)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    return Predictions(
+        class_names=names,
+        index=table["index"].to_numpy(np.int64),
+        labels=labels,
+        predictions=table["prediction"].to_numpy(np.int64),
+        probabilities=probabilities,
+        extra={name: table[name].to_numpy() for name in EXTRA if name in table},
+    )

@@ -1,0 +1,114 @@
+"""An evaluation as people read it: text for the terminal, and the folder with its files."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from utils.plots import confusion_matrix_figure, mistakes_figure, reliability_figure, save_figure
+from utils.predictions import write_predictions
+from utils.runlog import write_json
+
+LAST_EPOCH = "last epoch"  # stands for a split's name where no split selected the checkpoint
+VIEW_NAMES = {
+    "center": "center crop",
+    "flip": "crop and mirror image",
+    "five": "five-crop",
+    "ten": "ten-crop",
+}
+
+
+def selection_note(split: str | None, selected_on: str | None) -> str:
+    """Return what must stand beside a number on `split` if the checkpoint was chosen there, else "".
+
+    `selected_on` may be several names with commas between. A split of None is one nobody knows.
+    """
+    names = (selected_on or "").split(", ")
+    if "PrivateTest" in names and split in ("PrivateTest", None):
+        return "selected on the test set"
+    return "selected on this split" if split in names else ""
+
+
+def headline(metrics: Mapping[str, Any]) -> str:
+    """One line for a title: split, views, accuracy, number of faces, and the selection where it matters."""
+    where = ", ".join(filter(None, [metrics.get("split"), VIEW_NAMES.get(metrics.get("views"))]))
+    note = selection_note(metrics.get("split"), metrics.get("selected_on"))
+    text = f"accuracy {100 * metrics['accuracy']:.2f}%, n = {metrics['n']:,}"
+    return (f"{where}: " if where else "") + text + (f" ({note})" if note else "")
+
+
+def text_report(metrics: Mapping[str, Any]) -> str:
+    """Return the report for the terminal of what `compute_metrics` returns.
+
+    Besides those, these keys are used where they are there: split, views, dataset, without_twins, sequences,
+    selected_on, checkpoints, notes. Shares are percentages; classes without faces show a dash.
+    """
+    where = [metrics.get("dataset"), metrics.get("split"), VIEW_NAMES.get(metrics.get("views"))]
+    lines = [", ".join([*filter(None, where), f"n = {metrics['n']:,}"]), ""]
+    lines.append(_share("accuracy", metrics))
+    twins = metrics.get("without_twins")
+    if twins and twins["n"] < metrics["n"]:
+        left_out = f"without {metrics['n'] - twins['n']:,} twins of training faces, n = {twins['n']:,}"
+        lines.append(_share("  without twins", twins, left_out) if twins["n"] else f"  {left_out}")
+    if metrics.get("sequences"):
+        lines.append(_share("  sequences", metrics["sequences"], f"n = {metrics['sequences']['n']:,}"))
+    for name, key in {"balanced accuracy": "balanced_accuracy", "macro-F1": "macro_f1"}.items():
+        lines.append(_share(name, {"accuracy": metrics[key]}))
+    lines.append(_share("top-2", {"accuracy": metrics["top2_accuracy"]}))
+    lines += [f"{'NLL':<18} {metrics['nll']:6.3f}", f"{'ECE':<18} {100 * metrics['ece']:6.2f}%", ""]
+
+    width = max(len(name) for name in ["class", *metrics["per_class"]])
+    lines.append(f"{'class':<{width}}  precision  recall      F1   faces")
+    for name, row in metrics["per_class"].items():
+        shares = [f"{100 * row[key]:.1f}" if row["support"] else "-" for key in ("precision", "recall", "f1")]
+        lines.append(f"{name:<{width}}  {shares[0]:>9}  {shares[1]:>6}  {shares[2]:>6}  {row['support']:>6,}")
+
+    for checkpoint in metrics.get("checkpoints", []):
+        known = [checkpoint.get("model_name"), checkpoint.get("recipe") and f"recipe {checkpoint['recipe']}"]
+        known += [f"epoch {checkpoint['epoch']}"] if checkpoint.get("epoch") is not None else []
+        chosen = checkpoint.get("selected_on")
+        known.append("how it was selected is not recorded" if not chosen else _chosen(chosen))
+        lines += ["", f"checkpoint {checkpoint['path']}: {', '.join(part for part in known if part)}"]
+    note = selection_note(metrics.get("split"), metrics.get("selected_on"))
+    notes = [f"{note}: expect less on faces that had no part in the choice"] if note else []
+    lines += [f"note: {text}" for text in notes + list(metrics.get("notes", []))]
+    return "\n".join(lines)
+
+
+def _chosen(selected_on: str) -> str:
+    return "the last one, not selected" if selected_on == LAST_EPOCH else f"selected on {selected_on}"
+
+
+def _share(name: str, metrics: Mapping[str, Any], rest: str = "") -> str:
+    line = f"{name:<18} {100 * metrics['accuracy']:6.2f}%"
+    if metrics.get("ci95"):
+        line += f"   95% interval {100 * metrics['ci95'][0]:.2f} to {100 * metrics['ci95'][1]:.2f}"
+    return line + (f", {rest}" if rest else "")
+
+
+def write_report(
+    folder: str | Path,
+    metrics: Mapping[str, Any],
+    pixels: np.ndarray,
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    extra: Mapping[str, Sequence] | None = None,
+) -> list[Path]:
+    """Write metrics.json, predictions.csv and three figures into `folder`; return their paths.
+
+    metrics: of `compute_metrics` over these labels and probabilities, with the keys `text_report` knows.
+    pixels: uint8 (n, h, w). extra: columns for predictions.csv.
+    """
+    names, title = list(metrics["per_class"]), headline(metrics)
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    paths = [Path(folder) / f for f in _FILES]
+    write_json(paths[0], metrics)
+    write_predictions(paths[1], np.arange(len(labels)), labels, probabilities, names, extra=extra)
+    save_figure(confusion_matrix_figure(metrics["confusion_matrix"], names, title=title), paths[2])
+    save_figure(reliability_figure(labels, probabilities, title=title), paths[3])
+    save_figure(mistakes_figure(pixels, labels, probabilities, names, title=title), paths[4])
+    return paths
+
+
+_FILES = ("metrics.json", "predictions.csv", "confusion_matrix.png", "reliability.png", "mistakes.png")

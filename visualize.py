@@ -1,0 +1,298 @@
+"""What a network sees in a photograph: its faces, the probability of each expression, and what decided.
+
+    python visualize.py                                              a portrait that comes with matplotlib
+    python visualize.py --image photo.jpg --checkpoint runs/my-run/best.pt --output photo.png
+    python visualize.py --image holidays/ --json - > holidays.json   every picture of a folder
+
+Prints a table with one line a face (box, prediction, probabilities) and draws it: PNG, PDF or SVG. Faces are found
+with OpenCV's Haar cascade; where it finds none, the whole picture is taken for a face. A picture that is a face
+already, as FER2013's are, is used as it is.
+"""
+
+import argparse
+import json
+import os
+import sys
+import unicodedata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from utils.cli import Parser, run
+
+if TYPE_CHECKING:  # imported where they are needed, so that --help and a wrong flag answer at once
+    import numpy as np
+    import torch
+
+    from utils.checkpoint import Classifier
+    from utils.face_figure import Face, Picture
+    from utils.faces import Box
+
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+VIEWS = {"center": "center crop", "flip": "center crop and its mirror image", "five": "five crops", "ten": "ten crops"}
+SMALLEST = 16  # pixels; below that nobody sees a face
+DRAWN = 1000  # pixels; the long side of a photograph in the figure
+
+
+class Found(NamedTuple):
+    """A photograph and its faces, before the network has seen them."""
+
+    path: Path
+    rgb: "np.ndarray"  # uint8 (h, w, 3), reduced to what the figure shows
+    width: int  # of the original, in pixels, as the boxes are
+    height: int
+    boxes: "list[Box]"
+    crops: "np.ndarray"  # uint8 (faces, size, size)
+    detector: str | None  # None: the box is the whole picture
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = Parser(description=__doc__)
+    group = parser.add_argument_group("input")
+    group.add_argument(
+        "--image",
+        nargs="+",
+        type=Path,
+        metavar="PATH",
+        help=f"pictures, or folders of them ({' '.join(IMAGE_ENDINGS)}) (default: matplotlib's sample portrait)",
+    )
+    group.add_argument("--checkpoint", type=Path, default=Path("weights/small.pt"), metavar="PATH", help="network to ask")
+    group.add_argument(
+        "--detect",
+        default="auto",
+        choices=("auto", "on", "off"),
+        help="find faces: auto, and where there is none take the whole picture; on, or fail; off, the whole picture",
+    )
+    group.add_argument(
+        "--margin", type=margin, metavar="X", help="added on each side of a box, as a fraction of it (default: 0.02)"
+    )
+    group = parser.add_argument_group("network")
+    group.add_argument(
+        "--views", default="ten", choices=VIEWS, help="crops whose logits are averaged"
+    )
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
+    group = parser.add_argument_group("output")
+    group.add_argument(
+        "--output", type=Path, default=Path("runs/visualize.png"), metavar="PATH", help="figure: .png, .pdf or .svg"
+    )
+    group.add_argument("--json", metavar="PATH", help="write the scores as JSON; - prints them, instead of the table")
+    group.add_argument(
+        "--explain",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="show which parts of a face the prediction comes from, by hiding them in turn",
+    )
+    return parser
+
+
+def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
+    """Parse, ask the network, draw; return what --json writes: a list of images, each with its faces."""
+    parser = build_parser()
+    return run(parser, parser.parse_args(argv), visualize)
+
+
+def visualize(args: argparse.Namespace) -> list[dict[str, Any]]:
+    from models import build_model
+    from utils.checkpoint import load_classifier
+    from utils.device import pick_device
+    from utils.files import replacing
+
+    paths = list_images(args.image or [sample_portrait()], skip=args.output)
+    check_outputs(args.output, args.json, paths)
+    classifier = load_classifier(args.checkpoint, build_model, pick_device(args.device))
+    found = [find(path, args.detect, args.margin, classifier.inputs["size"]) for path in paths]
+    pictures = ask(classifier, found, args.views, args.explain)
+    draw(classifier, pictures, args.views, args.output)
+
+    report = describe(classifier, found, pictures, args.views)
+    if args.json == "-":
+        print(json.dumps(report, indent=2, ensure_ascii=False))
+        return report
+    print(table(report))
+    print(f"figure: {printable(args.output)}")
+    if args.json:
+        with replacing(args.json) as temporary:
+            temporary.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        print(f"scores: {printable(args.json)}")
+    return report
+
+
+def find(path: Path, detect: str, margin: float | None, size: int) -> Found:
+    """Read a picture and cut out its faces, or, as `detect` says, its middle."""
+    import numpy as np
+    from PIL import Image
+
+    from utils.faces import CASCADE, MARGIN, crop_face, find_faces, is_face_crop, load_image, whole_picture
+
+    rgb = load_image(path)
+    h, w = rgb.shape[:2]
+    if min(h, w) < SMALLEST:
+        raise ValueError(f"{path} is {w}x{h} pixels; a face needs {SMALLEST}x{SMALLEST} at least")
+    boxes: list[Box] = []
+    if detect == "on" or (detect == "auto" and not is_face_crop(rgb)):
+        boxes = find_faces(rgb)
+        if not boxes and detect == "on":
+            raise ValueError(f"no face found in {path}; --detect off takes the whole picture for one")
+        if not boxes:
+            print(f"{printable(path)}: no face found, the whole picture is taken for one", file=sys.stderr)
+    detector = CASCADE if boxes else None
+    margin = (MARGIN if margin is None else margin) if boxes else 0.0
+    boxes = boxes or [whole_picture(rgb)]
+    crops = np.stack([crop_face(rgb, box, margin, size) for box in boxes])
+    small = Image.fromarray(rgb)
+    small.thumbnail((DRAWN, DRAWN))
+    return Found(path, np.asarray(small), w, h, boxes, crops, detector)
+
+
+def ask(classifier: "Classifier", found: list[Found], views: str, explain: bool) -> "list[Picture]":
+    """Give every face its probabilities and, if asked for, the map of what they come from."""
+    import numpy as np
+
+    from datasets.views import make_views
+    from utils.face_figure import Face, Picture
+    from utils.inference import predict
+    from utils.occlusion import occlusion_map
+
+    inputs = {key: value for key, value in classifier.inputs.items() if key != "size"}
+
+    def probabilities(pixels: np.ndarray, views: str) -> "torch.Tensor":
+        return predict(classifier.model, pixels, make_views(views, **inputs)).double().softmax(1)
+
+    def heat(crop: np.ndarray, c: int) -> np.ndarray:  # two views: ten would take five times as long, to look the same
+        return occlusion_map(lambda pixels: probabilities(pixels, "flip")[:, c].clamp_min(1e-9).log().numpy(), crop)
+
+    scores = iter(probabilities(np.concatenate([photo.crops for photo in found]), views).numpy())
+    pictures = []
+    for photo in found:
+        faces = []
+        for box, crop in zip(photo.boxes, photo.crops, strict=True):
+            p = next(scores)
+            faces.append(Face(box, crop, p, heat(crop, int(p.argmax())) if explain else None))
+        name = printable(photo.path.name)
+        pictures.append(Picture(name, photo.rgb, photo.width, photo.height, faces, photo.detector is not None))
+    return pictures
+
+
+def draw(classifier: "Classifier", pictures: "list[Picture]", views: str, output: Path) -> None:
+    from datasets.synthetic import EXPRESSIONS, draw_icon
+    from utils.face_figure import faces_figure
+    from utils.figures import save_figure
+
+    names = classifier.class_names
+    predicted = {names[face.probabilities.argmax()] for picture in pictures for face in picture.faces}
+    icons = {name: draw_icon(name, size=256) for name in predicted if name in EXPRESSIONS}
+    model = classifier.info.get("model_name", "network")
+    note = f"{model}, trained on {classifier.dataset}, {VIEWS[views]}"
+    if any(face.heat is not None for picture in pictures for face in picture.faces):
+        note += "; orange speaks for the prediction, blue against it"
+    figure, shown = faces_figure(pictures, names, icons, note)
+    save_figure(figure, output)
+    if shown < len(pictures):
+        print(f"the figure shows the first {shown} of {len(pictures)} pictures", file=sys.stderr)
+
+
+def describe(classifier: "Classifier", found: list[Found], pictures: "list[Picture]", views: str) -> list[dict[str, Any]]:
+    """What --json writes."""
+    names = classifier.class_names
+
+    def entry(face: "Face") -> dict[str, Any]:
+        p = face.probabilities
+        return {
+            "box": [int(v) for v in face.box],
+            "prediction": names[p.argmax()],
+            "probabilities": {name: round(float(v), 6) for name, v in zip(names, p, strict=True)},
+        }
+
+    return [
+        {
+            "image": printable(photo.path),
+            "width": photo.width,
+            "height": photo.height,
+            "detector": photo.detector,
+            "checkpoint": printable(classifier.path),
+            "views": views,
+            "faces": [entry(face) for face in picture.faces],
+        }
+        for photo, picture in zip(found, pictures, strict=True)
+    ]
+
+
+def table(report: list[dict[str, Any]]) -> str:
+    """One line a face, in columns of fixed width."""
+    names = list(report[0]["faces"][0]["probabilities"])
+    rows = [["image", "face", "box (x y w h)", "prediction", *names]]
+    for image in report:
+        for number, face in enumerate(image["faces"], 1):
+            box = " ".join(f"{v:4d}" for v in face["box"])
+            shares = [f"{100 * p:.1f}%" for p in face["probabilities"].values()]
+            rows.append([image["image"], str(number), box, face["prediction"], *shares])
+    widths = [max(map(cells, column)) for column in zip(*rows, strict=True)]
+    left = (0, 3)  # text; the other columns are numbers
+    lines = []
+    for row in rows:
+        padded = ((text, " " * (width - cells(text))) for text, width in zip(row, widths, strict=True))
+        lines.append("  ".join(t + pad if i in left else pad + t for i, (t, pad) in enumerate(padded)).rstrip())
+    return "\n".join(lines)
+
+
+def cells(text: str) -> int:
+    """Columns that a text takes in a terminal; Chinese, Japanese and Korean letters take two."""
+    return sum(1 + (unicodedata.east_asian_width(c) in "WF") for c in text if not unicodedata.combining(c))
+
+
+def list_images(given: list[Path], skip: Path) -> list[Path]:
+    """Put the pictures of a folder, sorted, in the folder's place; `skip`, the figure of an earlier run, is none."""
+    paths = []
+    for path in given:
+        if not path.is_dir():
+            if not path.exists():
+                raise FileNotFoundError(f"no picture {path}; give one, or a folder of them, with --image")
+            paths.append(path)
+            continue
+        inside = [p for p in sorted(path.iterdir()) if p.suffix.lower() in IMAGE_ENDINGS and not p.name.startswith(".")]
+        inside = [p for p in inside if p.resolve() != skip.resolve()]
+        if not inside:
+            raise ValueError(f"no picture in {path}; of a folder those are taken that end in {', '.join(IMAGE_ENDINGS)}")
+        paths.extend(inside)
+    return paths
+
+
+def check_outputs(output: Path, scores: str | None, images: list[Path]) -> None:
+    """Raise ValueError, before the work, if a result cannot be written or would overwrite a picture."""
+    from utils.files import check_writable
+    from utils.figures import check_ending
+
+    check_ending(output)
+    targets = [output] if scores in (None, "-") else [output, Path(scores)]
+    for target in targets:
+        check_writable(target.parent)
+        if target.is_dir():
+            raise ValueError(f"cannot write {target}: it is a folder; give a file's name")
+        if target.resolve() in {image.resolve() for image in images}:
+            raise ValueError(f"{target} would overwrite the picture itself; give another --output")
+
+
+def sample_portrait() -> Path:
+    """Grace Hopper, 1984: the photograph of a face that is on every machine with matplotlib."""
+    from matplotlib import cbook
+
+    return Path(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False))
+
+
+def printable(path: str | Path) -> str:
+    """A path as text; bytes that are not UTF-8 become question marks."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def margin(text: str) -> float:
+    """argparse type for `--margin`."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return value
+
+
+if __name__ == "__main__":
+    main()
