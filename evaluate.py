@@ -10,6 +10,7 @@ probabilities of several checkpoints over the checkpoints.
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +19,10 @@ from utils import cli
 if TYPE_CHECKING:  # torch is imported where it is needed, so that --help and a wrong flag answer at once
     import numpy as np
 
-    from datasets.storage import FaceSet
+    from datasets.storage import FaceSet, Split
     from utils.checkpoint import Classifier
 
-DATASETS = ("fer2013", "ckplus", "synthetic")
+DATASETS = ("fer2013", "ckplus", "synthetic", "synthetic-ckplus")
 VIEWS = ("center", "flip", "five", "ten")
 
 
@@ -43,7 +44,14 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         metavar="DIR",
         help="where the files go (default: evaluation-<split>-<views> in the first checkpoint's folder)",
     )
-    return cli.run(parser, parser.parse_args(argv), run)
+    parser.add_argument(
+        "--convert",
+        type=Path,
+        metavar="OUT",
+        help="test nothing: write what testing needs of the checkpoint to OUT, in half precision",
+    )
+    args = parser.parse_args(argv)
+    return cli.run(parser, args, convert if args.convert else run)
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -73,15 +81,32 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from utils.report import text_report, write_report
 
     classifiers, faces, split = load(args)
-    folder = args.output or Path(classifiers[0].path).parent / f"evaluation-{split}-{args.views}"
+    first = args.checkpoint[0]
+    folder = args.output or (first if first.is_dir() else first.parent) / f"evaluation-{split}-{args.views}"
     check_writable(folder)
-    metrics, probabilities = evaluate(classifiers, faces, split, args.views, args.batch_size, args.amp)
+    metrics, tested = evaluate(classifiers, faces, split, args.views, args.batch_size, args.amp)
     metrics["data"] = str(data_path(args, classifiers))
-    part = faces.splits[split]
-    paths = write_report(folder, metrics, part.pixels, part.labels, probabilities, part.extra)
+    part = tested.faces
+    paths = write_report(folder, metrics, part.pixels, tested.index, part.labels, tested.probabilities, part.extra)
     print(text_report(metrics))
     print(f"\nwrote {', '.join(path.name for path in paths)} to {folder}")
     return metrics
+
+
+def convert(args: argparse.Namespace) -> dict[str, Any]:
+    """Write a release file: no optimizer, half the bytes."""
+    from datasets.storage import source_digest
+    from utils.checkpoint import load_checkpoint, release, save_checkpoint
+
+    files = [file for path in args.checkpoint for file in find_checkpoints(path)]
+    if len(files) != 1:
+        raise ValueError(f"--convert takes one checkpoint, not {len(files)}")
+    if not args.convert.parent.is_dir():
+        raise FileNotFoundError(f"--convert {args.convert}: there is no folder {args.convert.parent}")
+    save_checkpoint(args.convert, release(load_checkpoint(files[0])))
+    size, digest = args.convert.stat().st_size, source_digest(args.convert)
+    print(f"wrote {args.convert}: {size / 1e6:.1f} MB, SHA-256 {digest}")
+    return {"path": str(args.convert), "bytes": size, "sha256": digest}
 
 
 def load(args: argparse.Namespace) -> tuple[list["Classifier"], "FaceSet", str]:
@@ -92,7 +117,8 @@ def load(args: argparse.Namespace) -> tuple[list["Classifier"], "FaceSet", str]:
     from utils.device import pick_device
 
     device = pick_device(args.device)
-    classifiers = [load_classifier(find_checkpoint(path), build_model, device) for path in args.checkpoint]
+    files = [file for path in args.checkpoint for file in find_checkpoints(path)]
+    classifiers = [load_classifier(file, build_model, device) for file in files]
     data = data_path(args, classifiers)
     faces = read_faces(data)
     if args.dataset and args.dataset != faces.dataset:
@@ -114,14 +140,17 @@ def data_path(args: argparse.Namespace, classifiers: Sequence["Classifier"]) -> 
     return args.data or Path("data") / f"{args.dataset or classifiers[0].dataset}.h5"
 
 
-def find_checkpoint(path: str | Path) -> Path:
-    """Return the checkpoint that is meant: the file, or a run folder's best.pt, else its last.pt."""
+def find_checkpoints(path: str | Path) -> list[Path]:
+    """Return the files that are meant: the file, a run folder's best.pt (else last.pt), or one of each fold in it."""
     path = Path(path)
     if not path.is_dir():
-        return path
+        return [path]
     for name in ("best.pt", "last.pt"):
         if (path / name).is_file():
-            return path / name
+            return [path / name]
+    folds = sorted(path.glob("fold-*/best.pt"))
+    if folds:
+        return folds
     inside = sorted(str(file.parent) for file in path.glob("*/*.pt"))
     todo = f"give one of {', '.join(dict.fromkeys(inside))}" if inside else "train one with: python train.py"
     raise FileNotFoundError(f"{path} has no best.pt and no last.pt; {todo}")
@@ -142,6 +171,15 @@ def choose_split(faces: "FaceSet", name: str | None, source: Path) -> str:
     return name
 
 
+@dataclass(frozen=True)
+class Tested:
+    """The faces that were tested, their rows in the split, and their mean probabilities, float64 (n, classes)."""
+
+    faces: "Split"
+    index: "np.ndarray"
+    probabilities: "np.ndarray"
+
+
 def evaluate(
     classifiers: Sequence["Classifier"],
     faces: "FaceSet",
@@ -149,46 +187,80 @@ def evaluate(
     views: str = "ten",
     batch_size: int = 512,
     amp: bool = False,
-) -> tuple[dict[str, Any], "np.ndarray"]:
-    """Return the metrics (all of metrics.json but `data`) and the mean probabilities, float64 (n, classes).
+) -> tuple[dict[str, Any], Tested]:
+    """Return the metrics (all of metrics.json but `data`) and what they come from.
 
-    Every checkpoint sees the faces as its own input convention says. With Training among the faces, the
-    accuracy without the pixel-identical twins of training faces is there too; where faces belong to
-    sequences, the accuracy over these.
+    Every checkpoint sees the faces as its own input convention says; those of a k-fold run see the fold that they
+    were not fitted to. With Training among the faces, the accuracy without the pixel-identical twins of training
+    faces is there too; where faces belong to sequences, the accuracy over these.
     """
-    import torch
-
     from datasets.fer2013 import twin_mask
-    from datasets.views import make_views
-    from utils.inference import predict
     from utils.metrics import accuracy_interval, compute_metrics, mean_by_group
 
-    part = faces.splits[split]
-    total = torch.zeros(len(part.labels), len(faces.class_names), dtype=torch.float64)
-    for classifier in classifiers:
-        inputs = {key: value for key, value in classifier.inputs.items() if key != "size"}
-        logits = predict(classifier.model, part.pixels, make_views(views, **inputs), batch_size, amp)
-        total += logits.double().softmax(1)
-    probabilities = (total / len(classifiers)).numpy()
-
-    metrics = compute_metrics(part.labels, probabilities, faces.class_names)
+    tested = predict_split(classifiers, faces, split, views, batch_size, amp)
+    labels, probabilities, extra = tested.faces.labels, tested.probabilities, tested.faces.extra
+    metrics = compute_metrics(labels, probabilities, faces.class_names)
     metrics |= {"dataset": faces.dataset, "split": split, "views": views, "amp": amp}
     metrics["checkpoints"] = [describe(classifier) for classifier in classifiers]
     chosen = [checkpoint["selected_on"] for checkpoint in metrics["checkpoints"]]
     metrics["selected_on"] = ", ".join(dict.fromkeys(name for name in chosen if name)) or None
-    correct = probabilities.argmax(1) == part.labels
+    correct = probabilities.argmax(1) == labels
     if "Training" in faces.splits and split != "Training":
-        twins = twin_mask(part.pixels, faces.splits["Training"].pixels)
+        twins = twin_mask(tested.faces.pixels, faces.splits["Training"].pixels)
         metrics["without_twins"] = accuracy_interval(correct[~twins])
-    if "sequence" in part.extra:  # counted from 1 for every subject
-        columns = [part.extra[name] for name in ("subject", "sequence") if name in part.extra]
-        sequences = ["/".join(names) for names in zip(*columns, strict=True)]
-        labels, means = mean_by_group(part.labels, probabilities, sequences)
-        metrics["sequences"] = accuracy_interval(means.argmax(1) == labels)
+    if "sequence" in extra:  # counted from 1 for every subject
+        columns = [extra[name] for name in ("fold", "subject", "sequence") if name in extra]
+        sequences = ["/".join(map(str, names)) for names in zip(*columns, strict=True)]
+        sequence_labels, means = mean_by_group(labels, probabilities, sequences)
+        metrics["sequences"] = accuracy_interval(means.argmax(1) == sequence_labels)
     fitted = any(classifier.dataset == faces.dataset for classifier in classifiers)
-    if fitted and split in ("Training", "data"):
-        metrics["notes"] = [f"the network was fitted to faces of {split}; expect less on new ones"]
-    return metrics, probabilities
+    if "fold" in extra:
+        metrics["notes"] = ["every fold's network was tested on the faces of its fold, to which it was not fitted"]
+    elif fitted and split in ("Training", "data"):
+        metrics["notes"] = [f"the network was fitted to faces of {split}; on new ones it will do worse"]
+    return metrics, tested
+
+
+def predict_split(
+    classifiers: Sequence["Classifier"], faces: "FaceSet", split: str, views: str, batch_size: int, amp: bool
+) -> Tested:
+    """Test every checkpoint on all of the split, or, if they come from a k-fold run on it, on its own fold."""
+    import numpy as np
+
+    from datasets.parts import fold_parts
+    from datasets.storage import Split
+
+    part = faces.splits[split]
+    if split not in ("Training", "data") or any(c.info.get("fold") is None for c in classifiers):
+        probabilities = mean_probabilities(classifiers, part.pixels, views, batch_size, amp)
+        return Tested(part, np.arange(len(part)), probabilities)
+    by_fold: dict[tuple, list[Classifier]] = {}
+    for classifier in classifiers:
+        by_fold.setdefault(tuple(classifier.info["fold"].values()), []).append(classifier)
+    index, probabilities, numbers = [], [], []
+    for (number, folds, protocol), group in by_fold.items():
+        own = fold_parts(faces, folds, protocol)[number - 1]
+        index.append(own.test_index)
+        probabilities.append(mean_probabilities(group, own.test.pixels, views, batch_size, amp))
+        numbers.append(np.full(len(own.test_index), number))
+    rows = np.concatenate(index)
+    extra = {name: values[rows] for name, values in part.extra.items()} | {"fold": np.concatenate(numbers)}
+    return Tested(Split(part.pixels[rows], part.labels[rows], extra), rows, np.concatenate(probabilities))
+
+
+def mean_probabilities(
+    classifiers: Sequence["Classifier"], pixels: "np.ndarray", views: str, batch_size: int, amp: bool
+) -> "np.ndarray":
+    """Softmax of each checkpoint's logits, averaged over the checkpoints: float64 (n, classes)."""
+    from datasets.views import make_views
+    from utils.inference import predict
+
+    total = 0.0
+    for classifier in classifiers:
+        inputs = {key: value for key, value in classifier.inputs.items() if key != "size"}
+        logits = predict(classifier.model, pixels, make_views(views, **inputs), batch_size, amp)
+        total = total + logits.double().softmax(1).numpy()
+    return total / len(classifiers)
 
 
 def describe(classifier: "Classifier") -> dict[str, Any]:

@@ -2,11 +2,14 @@
 
   python preprocess_fer2013.py --source data/fer2013.csv --output data/fer2013.h5
   python preprocess_fer2013.py --source data/fer2013.tar.gz
+  python preprocess_fer2013.py --dataset ckplus --source data/CK+48
   python preprocess_fer2013.py --dataset synthetic --faces 4096
 
 FER2013 is taken as fer2013.csv (plain, .gz, in a .tar.gz or .zip), as icml_face_data.csv or as folders of images;
 what a source is shows in its content. Expect a few seconds, a table of the faces a split and class with the official
-counts beside, and one of the faces that are in it twice. Drawn faces (synthetic) need no download.
+counts beside, and one of the faces that are in it twice. CK+ is taken as the folder CK+48, or as the folder that holds
+cohn-kanade-images and Emotion; finding the faces in those takes a minute or two. Drawn faces (synthetic, and
+synthetic-ckplus with people and sequences) need no download.
 """
 
 import argparse
@@ -20,7 +23,7 @@ from typing import TYPE_CHECKING
 from utils.cli import Parser, positive_int, run
 
 if TYPE_CHECKING:
-    from datasets.storage import FaceSet
+    from datasets.storage import FaceSet, Split
 
 
 def read_fer2013(args: argparse.Namespace) -> "FaceSet":
@@ -29,36 +32,63 @@ def read_fer2013(args: argparse.Namespace) -> "FaceSet":
     return fer2013.read_raw(args.source)
 
 
-def draw_synthetic(args: argparse.Namespace) -> "FaceSet":
-    import hashlib
+def read_ckplus(args: argparse.Namespace) -> "FaceSet":
+    from datasets import ckplus
+    from utils.faces import crop_face, find_faces, whole_picture
 
+    def find_largest(picture):
+        return next(iter(find_faces(picture)), None)
+
+    def crop(picture, box):
+        return crop_face(picture, whole_picture(picture) if box is None else box)
+
+    return ckplus.read_raw(args.source, find_largest, crop)
+
+
+def draw_synthetic(args: argparse.Namespace) -> "FaceSet":
     from datasets import fer2013, storage, synthetic
 
     smaller = args.faces // 8
     counts = dict(zip(fer2013.SPLITS, (args.faces, smaller, smaller), strict=True))
     drawn = synthetic.make_splits(counts, args.seed, fer2013.CLASS_NAMES)
-    digest = hashlib.sha256(b"".join(array.tobytes() for pair in drawn.values() for array in pair)).hexdigest()
     splits = {name: storage.Split(pixels, labels) for name, (pixels, labels) in drawn.items()}
+    return drawn_set(args, fer2013.CLASS_NAMES, splits)
+
+
+def draw_synthetic_ckplus(args: argparse.Namespace) -> "FaceSet":
+    from datasets import ckplus, synthetic_ckplus
+
+    return drawn_set(args, ckplus.CLASS_NAMES, {"data": synthetic_ckplus.draw_split(args.faces, args.seed)})
+
+
+def drawn_set(args: argparse.Namespace, class_names: tuple[str, ...], splits: "dict[str, Split]") -> "FaceSet":
+    import hashlib
+
+    from datasets.storage import FaceSet
+
+    content = b"".join(split.pixels.tobytes() + split.labels.tobytes() for split in splits.values())
     source = f"drawn with --faces {args.faces} --seed {args.seed}"
-    return storage.FaceSet("synthetic", fer2013.CLASS_NAMES, splits, source, digest)
+    return FaceSet(args.dataset, class_names, splits, source, hashlib.sha256(content).hexdigest())
 
 
 DATASETS: dict[str, Callable[[argparse.Namespace], "FaceSet"]] = {
     "fer2013": read_fer2013,
+    "ckplus": read_ckplus,
     "synthetic": draw_synthetic,
+    "synthetic-ckplus": draw_synthetic_ckplus,
 }
-USUAL_SOURCES = {"fer2013": "data/fer2013.csv"}
-DRAWN = {"faces": 2048, "seed": 0}  # options of the synthetic set, which has no source
+USUAL_SOURCES = {"fer2013": "data/fer2013.csv", "ckplus": "data/CK+48"}
+FACES = {"synthetic": 2048, "synthetic-ckplus": 981}  # to draw; these sets have no source
 
 
 def preprocess(args: argparse.Namespace) -> "FaceSet":
     """Read what `args` name, print what is in it and write it. Returns the faces."""
     check_output(args.output, args.source)
     start = time.perf_counter()
-    from datasets import fer2013, storage, tables
+    from datasets import ckplus, fer2013, storage, tables
 
     faces = DATASETS[args.dataset](args)
-    official = fer2013.OFFICIAL_COUNTS if args.dataset == "fer2013" else None
+    official = {"fer2013": fer2013.OFFICIAL_COUNTS, "ckplus": ckplus.KNOWN_COUNTS}.get(args.dataset)
     print(f"\n{tables.counts_table(faces, official)}\n\n{tables.twins_table(faces)}\n")
     replaced = args.output.exists()
     storage.write_faces(args.output, faces)
@@ -91,27 +121,28 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--output", type=Path, metavar="PATH", help="HDF5 file to write or to replace (default: data/<dataset>.h5)"
     )
-    drawn = parser.add_argument_group("synthetic")
+    drawn = parser.add_argument_group("synthetic, synthetic-ckplus")
     drawn.add_argument(
         "--faces",
         type=positive_int,
         metavar="N",
-        help=f"faces to draw for Training; PublicTest and PrivateTest get an eighth each (default: {DRAWN['faces']})",
+        help="faces to draw: for Training, where PublicTest and PrivateTest get an eighth each; in all the sequences of "
+        f"synthetic-ckplus together (default: {', '.join(f'{n} for {name}' for name, n in FACES.items())})",
     )
-    drawn.add_argument("--seed", type=int, help=f"seed of the drawing (default: {DRAWN['seed']})")
+    drawn.add_argument("--seed", type=int, help="seed of the drawing (default: 0)")
     return parser
 
 
 def complete(parser: Parser, args: argparse.Namespace) -> argparse.Namespace:
     """Fill in the defaults that depend on the data set, and refuse an option that it would ignore."""
-    synthetic = args.dataset == "synthetic"
-    for option in ["source"] if synthetic else list(DRAWN):
+    drawn = args.dataset in FACES
+    for option in ["source"] if drawn else ["faces", "seed"]:
         if getattr(args, option) is not None:
             parser.error(f"--{option} means nothing with --dataset {args.dataset}: leave it out")
-    if synthetic:
-        for option, value in DRAWN.items():
-            setattr(args, option, value if getattr(args, option) is None else getattr(args, option))
-        if args.faces < 8:
+    if drawn:
+        args.faces = FACES[args.dataset] if args.faces is None else args.faces
+        args.seed = 0 if args.seed is None else args.seed
+        if args.dataset == "synthetic" and args.faces < 8:
             parser.error(f"--faces {args.faces} leaves none for PublicTest and PrivateTest: give 8 or more")
         if args.seed < 0:
             parser.error(f"--seed {args.seed}: give 0 or more")

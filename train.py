@@ -3,10 +3,12 @@
     python train.py                                     the default recipe on data/fer2013.h5
     python train.py --recipe small --name my-run        a small network, on a CPU
     python train.py --resume runs/my-run                go on where it stopped
+    python train.py --dataset ckplus --recipe ckplus    ten folds of CK+, nobody in both parts
+    torchrun --nproc-per-node 4 train.py --dataset ckplus --recipe ckplus      the same, folds side by side
 
-Faces are fitted on Training and the epoch is chosen on PublicTest; PrivateTest is left to evaluate.py. The run's
-folder (runs/<name>) gets log.txt, metrics.csv, curves.png, last.pt and best.pt, and in the end the ten-crop result
-of best.pt on the split that chose it: summary.json, predictions.csv, confusion_matrix.png.
+FER2013: Training is fitted and PublicTest chooses the epoch; PrivateTest is left to evaluate.py. CK+: the last epoch
+of every fold counts. A run's folder (runs/<name>) gets log.txt, metrics.csv, curves.png, last.pt and best.pt, and in
+the end the ten-crop result: summary.json, predictions.csv, confusion_matrix.png. Folds and seeds are folders in it.
 """
 
 import argparse
@@ -24,21 +26,21 @@ from utils.cli import Parser, positive_int, run
 from utils.recipes import RECIPES, Recipe, add_recipe_flags, make_recipe
 
 if TYPE_CHECKING:  # torch is imported where it is needed, so that --help and a wrong flag answer at once
-    import numpy as np
     import torch
 
     from datasets.loader import FaceLoader
+    from datasets.parts import Part
     from utils.state import TrainState
 
 SAVE_SECONDS = 10  # last.pt is written after an epoch once this long has passed since the last time
-TEST_SET_WARNING = ": selected on the test set, for comparison with older figures only"
 CHANGEABLE = ("data", "device", "compile", "epochs")  # what may be said anew with --resume
+DATASETS = ("fer2013", "ckplus", "synthetic", "synthetic-ckplus")
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = Parser(prog="train.py", description=__doc__)
     parser.add_argument("--recipe", default="default", choices=RECIPES, help="named set of options (utils/recipes.py)")
-    parser.add_argument("--dataset", default="fer2013", choices=("fer2013", "synthetic"), help="which faces")
+    parser.add_argument("--dataset", default="fer2013", choices=DATASETS, help="which faces")
     parser.add_argument("--data", type=Path, metavar="PATH", help="HDF5 file (default: data/<dataset>.h5)")
     parser.add_argument("--output", type=Path, default=Path("runs"), metavar="DIR", help="where run folders are made")
     parser.add_argument("--name", help="of the run's folder (default: from data set, model, recipe and seed)")
@@ -46,17 +48,26 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--init", type=Path, metavar="CKPT", help="checkpoint whose weights training starts from")
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation")
     parser.add_argument("--seeds", type=positive_int, default=1, metavar="N", help="train N times: seed, seed + 1, ...")
-    parser.add_argument(
-        "--select-on",
-        metavar="SPLIT",
-        help="split that chooses the epoch (default: PublicTest; where the file has none, a tenth of Training)",
-    )
     parser.add_argument("--limit", type=positive_int, metavar="N", help="fit the first N faces only")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
     parser.add_argument(
         "--amp", action=argparse.BooleanOptionalAction, help="bfloat16 (default: where hardware has it)"
     )
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, help="torch.compile (default: on a GPU)")
+    group = parser.add_argument_group("protocol")
+    group.add_argument(
+        "--select-on",
+        metavar="SPLIT",
+        help="split that chooses the epoch (default: PublicTest; where the file has none, a tenth of Training);"
+        " in folds 'test' lets the tested faces choose it, as older repositories do (default: the last epoch counts)",
+    )
+    group.add_argument("--folds", metavar="K", help="k-fold run: a number, or all for ten (default: all for CK+)")
+    group.add_argument("--fold", type=positive_int, metavar="I", help="this fold only, from 1")
+    group.add_argument(
+        "--protocol", default="subject", choices=("subject", "frame"), help="CK+ folds: by person, or the older ones"
+    )
+    group.add_argument("--soft-targets", type=Path, metavar="CSV", help="predictions.csv of a k-fold run on this data")
+    group.add_argument("--soft-weight", type=float, default=0.5, metavar="W", help="their share in the target, 0 to 1")
     add_recipe_flags(parser)
     return parser
 
@@ -73,24 +84,30 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
 
 
 def start(args: argparse.Namespace, given: dict[str, Any]) -> dict[str, Any]:
-    """A new run, or several that differ in their seed."""
+    """A new run."""
+    from utils.distributed import from_first, processes, rank
     from utils.runlog import create_run_folder, write_json
 
     recipe = make_recipe(args.recipe, given)
     recipe = replace(recipe, model=model_name(recipe.model))
     options = {name: value for name, value in vars(args).items() if name not in given and name != "resume"}
     options["data"] = args.data or Path("data") / f"{args.dataset}.h5"
-    faces = load_faces(options)
-    prepare(options, recipe, faces)  # finds what is wrong before a folder is made
+    parts = make_parts(options)
+    prepare(options, recipe, parts[0])  # finds what is wrong before a folder is made
     which = f"seed{args.seed}" if args.seeds == 1 else f"{args.seeds}seeds"
     automatic = f"{args.dataset}-{recipe.model.replace(':', '-')}-{args.recipe}-{which}"
-    folder = create_run_folder(args.output, args.name, automatic)
-    write_json(folder / "args.json", options | {"options": asdict(recipe)})
-    return run_seeds(folder, options, recipe, faces)
+    with processes():
+        folder = create_run_folder(args.output, args.name, automatic) if rank() == 0 else None
+        folder = Path(from_first(str(folder)))
+        if rank() == 0:
+            write_json(folder / "args.json", options | {"options": asdict(recipe)})
+        return train(folder, options, recipe, parts)
 
 
 def resume(args: argparse.Namespace, said: set[str]) -> dict[str, Any]:
     """Continue the run in a folder with the options it was started with."""
+    from utils.distributed import processes
+
     saved = args.resume / "args.json"
     if not saved.is_file():
         raise FileNotFoundError(f"--resume {args.resume}: no run there (a run's folder has an args.json)")
@@ -98,7 +115,7 @@ def resume(args: argparse.Namespace, said: set[str]) -> dict[str, Any]:
     if fixed:
         flags = ", ".join("--" + name.replace("_", "-") for name in fixed)
         raise ValueError(
-            f"{flags}: fixed by the run in {args.resume}; start a new run with --init {args.resume}/last.pt"
+            f"{flags}: fixed by the run in {args.resume}; start a new run with --init {args.resume}/best.pt"
         )
     options = json.loads(saved.read_text(encoding="utf-8"))
     recipe = Recipe(**options.pop("options"))
@@ -106,86 +123,77 @@ def resume(args: argparse.Namespace, said: set[str]) -> dict[str, Any]:
         options[name] = getattr(args, name)
     if "epochs" in said:
         recipe = replace(recipe, epochs=args.epochs)
-    return run_seeds(args.resume, options, recipe, load_faces(options))
+    with processes():
+        return train(args.resume, options, recipe, make_parts(options))
 
 
-def run_seeds(folder: Path, options: dict[str, Any], recipe: Recipe, faces: "Faces") -> dict[str, Any]:
-    """Fit once in `folder`, or once a seed in folders inside it; a part that is finished is not done again."""
-    from utils.runlog import write_json
-
-    if options["seeds"] == 1:
-        return fit(folder, options, recipe, faces)
-    summaries = []
-    for seed in range(options["seed"], options["seed"] + options["seeds"]):
-        part = folder / f"seed-{seed}"
-        part.mkdir(exist_ok=True)
-        summaries.append(fit(part, options | {"seed": seed}, recipe, faces))
-    accuracies = [summary["accuracy"] for summary in summaries]
-    summary = {
-        "n": len(accuracies),
-        "mean": statistics.mean(accuracies),
-        "deviation": statistics.stdev(accuracies),
-        "accuracies": accuracies,
-        "split": faces.select_on,
-        "views": "ten",
-    }
-    write_json(folder / "summary.json", summary)
-    print(
-        f"{faces.select_on}, ten-crop: {summary['mean']:.2%} +- {summary['deviation']:.2%} (n = {summary['n']} seeds)"
-    )
-    return summary
-
-
-@dataclass(frozen=True)
-class Faces:
-    """What is fitted and what chooses the epoch: pixels uint8 (N, 48, 48), labels int64 (N,)."""
-
-    dataset: str
-    class_names: tuple[str, ...]
-    train_pixels: "np.ndarray"
-    train_labels: "np.ndarray"
-    val_pixels: "np.ndarray"
-    val_labels: "np.ndarray"
-    val_index: "np.ndarray"  # rows of the split in the file
-    select_on: str
-
-
-def load_faces(options: dict[str, Any]) -> Faces:
-    """Read the file and settle which faces select; without a PublicTest a stratified tenth of Training does."""
-    import numpy as np
-
+def make_parts(options: dict[str, Any]) -> list["Part"]:
+    """Read the file; one part for an ordinary run, one a fold for a k-fold run."""
+    from datasets.parts import fold_parts, limited, selecting_part, soften
     from datasets.storage import read_faces
+    from utils.predictions import read_predictions
 
     data = read_faces(options["data"])
-    if "Training" not in data.splits:
-        raise ValueError(f"{options['data']} has no split Training, only {', '.join(data.splits)}")
-    pixels, labels = data.splits["Training"].pixels, data.splits["Training"].labels
-    select_on = options["select_on"] or "PublicTest"
-    if select_on == "Training":
-        raise ValueError("--select-on Training: the split that is fitted cannot choose the epoch")
-    if select_on in data.splits:
-        val = data.splits[select_on]
-        val_pixels, val_labels, val_index = val.pixels, val.labels, np.arange(len(val.labels))
-    elif options["select_on"]:
-        raise ValueError(f"--select-on {select_on}: {options['data']} has {', '.join(data.splits)}")
+    if options["folds"] or options["fold"] or "data" in data.splits:
+        if options["folds"] not in (None, "all") and not options["folds"].isdigit():
+            raise ValueError(f"--folds {options['folds']}: a number is wanted, or all")
+        if options["select_on"] not in (None, "test"):
+            raise ValueError(f"--select-on {options['select_on']}: in folds only test is possible")
+        count = int(options["folds"]) if (options["folds"] or "all") != "all" else None
+        parts = fold_parts(data, count, options["protocol"], select=options["select_on"] == "test")
+        if options["fold"]:
+            if options["fold"] > len(parts):
+                raise ValueError(f"--fold {options['fold']}: there are {len(parts)} folds")
+            parts = [parts[options["fold"] - 1]]
     else:
-        from sklearn.model_selection import StratifiedShuffleSplit
+        parts = [selecting_part(data, options["select_on"])]
+    if options["soft_targets"]:
+        if not 0 <= options["soft_weight"] <= 1:
+            raise ValueError(f"--soft-weight {options['soft_weight']}: must lie between 0 and 1")
+        soft = read_predictions(options["soft_targets"])
+        weight = options["soft_weight"]
+        parts = [soften(part, soft.index, soft.probabilities, soft.class_names, weight) for part in parts]
+    return [limited(part, options["limit"]) for part in parts]
 
-        halves = StratifiedShuffleSplit(1, test_size=0.1, random_state=0).split(labels, labels)
-        rest, val_index = (np.sort(part) for part in next(halves))
-        val_pixels, val_labels, select_on = pixels[val_index], labels[val_index], "a tenth of Training"
-        pixels, labels = pixels[rest], labels[rest]
-    limit = options["limit"]
-    return Faces(
-        data.dataset,
-        data.class_names,
-        pixels[:limit],
-        labels[:limit],
-        val_pixels,
-        val_labels,
-        val_index,
-        select_on,
-    )
+
+def train(folder: Path, options: dict[str, Any], recipe: Recipe, parts: list["Part"]) -> dict[str, Any]:
+    """Fit every part with every seed, in this process or spread over several, and sum up; done ones are kept."""
+    from utils.distributed import meet, rank, world
+
+    seeds = range(options["seed"], options["seed"] + options["seeds"])
+    jobs = [
+        (folder / seed_folder(seed, options["seeds"]) / fold_folder(part.fold), options | {"seed": seed}, part)
+        for seed in seeds
+        for part in parts
+    ]
+    if len(jobs) == 1:
+        if world() > 1:
+            raise ValueError("torchrun: several processes share the folds of a k-fold run; this is a single run")
+        return fit(*jobs[0], recipe)[0]
+    setup = None
+    for job in jobs[rank() :: world()]:
+        _, setup = fit(*job, recipe, setup)
+    meet()
+    if rank() > 0:
+        return {}
+    summaries = [json.loads((job[0] / "summary.json").read_text(encoding="utf-8")) for job in jobs]
+    if parts[0].fold is None:
+        return summarise(folder, summaries)
+    pooled = []
+    for seed in seeds:
+        inside = folder / seed_folder(seed, options["seeds"])
+        pooled.append(pool_folds(inside, options | {"seed": seed}, parts))
+    return pooled[0] if len(pooled) == 1 else summarise(folder, pooled)
+
+
+def seed_folder(seed: int, seeds: int) -> str:
+    """Where in the run's folder a seed has its place: "", or "seed-3"."""
+    return f"seed-{seed}" if seeds > 1 else ""
+
+
+def fold_folder(fold: int | None) -> str:
+    """Where in a seed's folder a fold has its place: "", or "fold-03"."""
+    return f"fold-{fold:02d}" if fold else ""
 
 
 @dataclass
@@ -196,41 +204,50 @@ class Setup:
     amp: bool
     compiled: bool
     state: "TrainState"
+    network: Callable[["torch.Tensor"], "torch.Tensor"]  # the state's model, compiled where that is wanted
     loader: "FaceLoader"
-    views: Callable[["torch.Tensor"], "torch.Tensor"]  # of the selecting split, uint8 -> float
+    views: Callable[["torch.Tensor"], "torch.Tensor"]  # for the test after every epoch, uint8 -> float
     started_from: str  # for the log
 
 
-def prepare(options: dict[str, Any], recipe: Recipe, faces: Faces) -> Setup:
-    """Build everything a run needs, or raise ValueError for what is wrong with the options; writes nothing."""
+def prepare(options: dict[str, Any], recipe: Recipe, part: "Part", before: Setup | None = None) -> Setup:
+    """Build everything a run needs, or raise ValueError for what is wrong with the options; writes nothing.
+
+    before: of a run with the same recipe, whose compiled network is used again with fresh weights.
+    """
     import torch
 
     from datasets.augment import Augment
     from datasets.loader import FaceLoader
     from datasets.views import make_views
-    from utils.checkpoint import load_checkpoint, load_weights
+    from utils.checkpoint import start_from
     from utils.device import bfloat16_pays, pick_device
     from utils.seed import seed_torch
     from utils.state import TrainState, averaged, make_optimizer
 
     device = pick_device(options["device"])
     seed_torch(options["seed"])
-    classes = len(faces.class_names)
+    classes = len(part.class_names)
     model = build_model(recipe.model, classes, dropout=recipe.dropout, pool=recipe.pool)
     started_from = "starts from random weights"
     if options["init"]:
-        checkpoint = load_checkpoint(options["init"])
-        load_weights(model, checkpoint.get("ema") or checkpoint["model"], str(options["init"]))
-        started_from = f"starts from {options['init']} ({checkpoint['model_name']}, epoch {checkpoint.get('epoch')})"
-    model = model.to(device, memory_format=torch.channels_last)
+        started_from = start_from(model, options["init"], part.class_names)
+    compiled = device.type == "cuda" if options["compile"] is None else options["compile"]
+    if before:
+        before.state.model.load_state_dict(model.state_dict())
+        model, network = before.state.model, before.network
+    else:
+        model = model.to(device, memory_format=torch.channels_last)
+        network = torch.compile(model) if compiled else model
     return Setup(
         device=device,
         amp=bfloat16_pays(device) if options["amp"] is None else options["amp"],
-        compiled=device.type == "cuda" if options["compile"] is None else options["compile"],
+        compiled=compiled,
         state=TrainState(model, averaged(model, recipe.ema) if recipe.ema else None, make_optimizer(model, recipe)),
+        network=network,
         loader=FaceLoader(
-            faces.train_pixels,
-            faces.train_labels,
+            part.train_pixels,
+            part.train_targets,
             classes,
             Augment(**{f.name: getattr(recipe, f.name) for f in fields(Augment)}),
             recipe.batch_size,
@@ -244,8 +261,13 @@ def prepare(options: dict[str, Any], recipe: Recipe, faces: Faces) -> Setup:
     )
 
 
-def fit(folder: Path, options: dict[str, Any], recipe: Recipe, faces: Faces) -> dict[str, Any]:
-    """Train one network in `folder`, from the beginning or from its last.pt, and report its best epoch."""
+def fit(
+    folder: Path, options: dict[str, Any], part: "Part", recipe: Recipe, before: Setup | None = None
+) -> tuple[dict[str, Any], Setup | None]:
+    """Train one network in `folder`, from the beginning or from its last.pt, and report the epoch that counts.
+
+    Returns the summary, and the setup for the next run like it.
+    """
     import torch
 
     from utils.checkpoint import FORMAT_VERSION, load_checkpoint, save_checkpoint
@@ -253,34 +275,38 @@ def fit(folder: Path, options: dict[str, Any], recipe: Recipe, faces: Faces) -> 
     from utils.runlog import RunLog, environment, epoch_line, write_json
     from utils.seed import seed_torch
 
-    setup = prepare(options, recipe, faces)
+    last, best = folder / "last.pt", folder / "best.pt"
+    if part.fold and (folder / "summary.json").exists() and not last.exists():
+        return json.loads((folder / "summary.json").read_text(encoding="utf-8")), before  # done
+    setup = prepare(options, recipe, part, before)
     state, loader, device = setup.state, setup.loader, setup.device
-    val_pixels = torch.as_tensor(faces.val_pixels).to(device)
-    val_labels = torch.as_tensor(faces.val_labels)
+    test_pixels = torch.as_tensor(part.test.pixels).to(device)
+    test_labels = torch.as_tensor(part.test.labels)
+    selects = part.select_on == part.test_name
     about = {
         "format_version": FORMAT_VERSION,
         "model_name": recipe.model,
         "model_kwargs": {"dropout": recipe.dropout, "pool": recipe.pool},
         "inputs": {"size": 48, "crop": recipe.crop, "channels": 1, "mean": recipe.mean, "std": recipe.std},
-        "class_names": list(faces.class_names),
-        "dataset": faces.dataset,
+        "class_names": list(part.class_names),
+        "dataset": part.dataset,
         "recipe": options["recipe"],
         "options": asdict(recipe),
         "seed": options["seed"],
-        "select_on": faces.select_on,
+        "select_on": part.select_on,
         "val_views": recipe.val_views,
+        "fold": part.fold and {"number": part.fold, "folds": part.folds, "protocol": options["protocol"]},
     }
 
     log = RunLog(folder)
-    last, best = folder / "last.pt", folder / "best.pt"
     parameters = sum(p.numel() for p in state.model.parameters())
     log.line(
         f"{recipe.model} ({parameters / 1e6:.2f} M parameters), recipe {options['recipe']}, seed {options['seed']}, on"
         f" {describe_device(device)}, {'bfloat16' if setup.amp else 'float32'}{', compiled' if setup.compiled else ''}"
     )
     log.line(
-        f"fits {len(faces.train_labels)} faces of {options['data']}; {faces.select_on} ({len(faces.val_labels)} faces,"
-        f" {recipe.val_views}) chooses the epoch{TEST_SET_WARNING if faces.select_on == 'PrivateTest' else ''}"
+        f"fits {len(part.train_targets)} faces of {options['data']}; tests {len(part.test)} of {part.test_name}"
+        f" ({recipe.val_views}); {how_selected(part)}"
     )
     if last.exists():
         state.load_state_dict(load_checkpoint(last), str(last))
@@ -289,7 +315,6 @@ def fit(folder: Path, options: dict[str, Any], recipe: Recipe, faces: Faces) -> 
         log.line(setup.started_from)
     write_json(folder / "env.json", environment(describe_device(device)))
 
-    network = torch.compile(state.model) if setup.compiled else state.model
     best_weights: dict[str, torch.Tensor] = {}
     saved = time.monotonic()
 
@@ -306,8 +331,8 @@ def fit(folder: Path, options: dict[str, Any], recipe: Recipe, faces: Faces) -> 
         while state.epoch < recipe.epochs:
             started = time.perf_counter()
             seed_torch(options["seed"], state.epoch + 1)
-            train_loss, train_accuracy, lr = train_epoch(state, network, loader, recipe, setup.amp)
-            val_loss, val_accuracy = validate(state.tested, val_pixels, val_labels, setup.views, setup.amp)
+            train_loss, train_accuracy, lr = train_epoch(state, setup.network, loader, recipe, setup.amp)
+            val_loss, val_accuracy = validate(state.tested, test_pixels, test_labels, setup.views, setup.amp)
             if not math.isfinite(train_loss):
                 raise ValueError(
                     f"the loss is {train_loss} in epoch {state.epoch + 1}; {last if last.exists() else 'nothing'} keeps"
@@ -324,10 +349,11 @@ def fit(folder: Path, options: dict[str, Any], recipe: Recipe, faces: Faces) -> 
                 "seconds": time.perf_counter() - started,
             }
             state.history.append(row)
-            if val_accuracy > state.best["accuracy"]:
+            counts = val_accuracy > state.best["accuracy"] if selects else state.epoch == recipe.epochs
+            if counts:
                 state.best = {"epoch": state.epoch, "accuracy": val_accuracy}
                 best_weights.update((name, t.detach().clone()) for name, t in state.tested.state_dict().items())
-            log.line(epoch_line(row, recipe.epochs, faces.select_on, state.best, len(loader) * loader.batch_size))
+            log.line(epoch_line(row, recipe.epochs, part.test_name, state.best, len(loader) * loader.batch_size))
             if time.monotonic() - saved > SAVE_SECONDS or state.epoch == recipe.epochs:
                 save()
     except KeyboardInterrupt:
@@ -336,11 +362,22 @@ def fit(folder: Path, options: dict[str, Any], recipe: Recipe, faces: Faces) -> 
         raise
     log.metrics(state.history)
     log.close()
-    return report(folder, options, faces, device)
+    summary = report(folder, options, part, device)
+    if part.fold:
+        last.unlink()  # a finished fold keeps the weights that count
+    return summary, setup
+
+
+def how_selected(part: "Part") -> str:
+    """For the log: which epoch counts."""
+    if part.select_on != part.test_name:
+        return "the last epoch counts"
+    warning = ": selected on the test set, for comparison with older figures only"
+    return f"they choose the epoch{warning if part.fold or part.test_name == 'PrivateTest' else ''}"
 
 
 def train_epoch(
-    state: "TrainState", network: "torch.nn.Module", loader: "FaceLoader", recipe: Recipe, amp: bool
+    state: "TrainState", network: Callable, loader: "FaceLoader", recipe: Recipe, amp: bool
 ) -> tuple[float, float, float]:
     """One pass over the training faces; returns mean loss, accuracy on the augmented faces, last learning rate."""
     import torch
@@ -378,7 +415,9 @@ def train_epoch(
     return train_loss, train_accuracy, lr
 
 
-def validate(model, pixels, labels, views, amp: bool) -> tuple[float, float]:
+def validate(
+    model: "torch.nn.Module", pixels: "torch.Tensor", labels: "torch.Tensor", views: Callable, amp: bool
+) -> tuple[float, float]:
     """Cross-entropy and accuracy of uint8 faces (N, 48, 48); labels int64 (N,) on the CPU."""
     import torch.nn.functional as F
 
@@ -388,37 +427,91 @@ def validate(model, pixels, labels, views, amp: bool) -> tuple[float, float]:
     return F.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).float().mean().item()
 
 
-def report(folder: Path, options: dict[str, Any], faces: Faces, device: "torch.device") -> dict[str, Any]:
-    """Ten-crop of best.pt on the split that chose it, in float32: summary.json, predictions.csv, the figures."""
+def report(folder: Path, options: dict[str, Any], part: "Part", device: "torch.device") -> dict[str, Any]:
+    """Ten-crop of best.pt on the tested faces, in float32: summary.json, predictions.csv and the figures."""
     from datasets.views import make_views
     from utils.checkpoint import load_classifier
     from utils.inference import predict
     from utils.metrics import compute_metrics
-    from utils.plots import confusion_matrix_figure, curves_figure, save_figure
-    from utils.predictions import write_predictions
-    from utils.report import headline
-    from utils.runlog import RunLog, read_metrics, write_json
+    from utils.plots import curves_figure, save_figure
+    from utils.report import headline, write_summary
+    from utils.runlog import RunLog, read_metrics
 
     best = folder / "best.pt"
     classifier = load_classifier(best, build_model, device)
     inputs = {name: value for name, value in classifier.inputs.items() if name != "size"}
-    probabilities = predict(classifier.model, faces.val_pixels, make_views("ten", **inputs)).softmax(1).numpy()
-    summary = {"split": faces.select_on, "views": "ten", "selected_on": faces.select_on}
+    probabilities = predict(classifier.model, part.test.pixels, make_views("ten", **inputs)).softmax(1).numpy()
+    summary = {"split": part.test_name, "views": "ten", "selected_on": part.select_on}
     summary |= {"checkpoint": str(best), "epoch": classifier.info["epoch"]}
-    summary |= compute_metrics(faces.val_labels, probabilities, faces.class_names)
-    title = headline(summary)
-    matrix = confusion_matrix_figure(summary["confusion_matrix"], faces.class_names, title=title)
-    write_json(folder / "summary.json", summary)
-    write_predictions(folder / "predictions.csv", faces.val_index, faces.val_labels, probabilities, faces.class_names)
-    save_figure(matrix, folder / "confusion_matrix.png")
-    save_figure(
-        curves_figure(read_metrics(folder / "metrics.csv"), folder.name, faces.select_on), folder / "curves.png"
-    )
+    summary |= compute_metrics(part.test.labels, probabilities, part.class_names)
+    curves = curves_figure(read_metrics(folder / "metrics.csv"), folder.name, part.test_name)
+    save_figure(curves, folder / "curves.png")
+    write_summary(folder, summary, part.test_index, part.test.labels, probabilities, part.test.extra)
     low, high = summary["ci95"]
     log = RunLog(folder)
-    log.line(f"epoch {summary['epoch']}, {title}; 95% interval {low:.2%} to {high:.2%}")
-    log.line(f"next: python evaluate.py --checkpoint {best} --data {options['data']}")
+    log.line(f"epoch {summary['epoch']}, {headline(summary)}; 95% interval {low:.2%} to {high:.2%}")
+    if not part.fold:
+        log.line(f"next: python evaluate.py --checkpoint {best} --data {options['data']}")
     return summary
+
+
+def pool_folds(folder: Path, options: dict[str, Any], parts: list["Part"]) -> dict[str, Any]:
+    """All folds as one: mean and deviation, every face's prediction, pooled accuracy of frames and of sequences."""
+    import numpy as np
+
+    from utils.metrics import accuracy_interval, compute_metrics, mean_by_group
+    from utils.predictions import read_predictions
+    from utils.report import write_summary
+    from utils.runlog import RunLog
+
+    folds = [read_predictions(folder / fold_folder(part.fold) / "predictions.csv") for part in parts]
+    labels, probabilities, index = (
+        np.concatenate([getattr(fold, name) for fold in folds]) for name in ("labels", "probabilities", "index")
+    )
+    extra = {name: np.concatenate([fold.extra[name] for fold in folds]) for name in folds[0].extra}
+    extra["fold"] = np.concatenate(
+        [np.full(len(fold.labels), part.fold) for part, fold in zip(parts, folds, strict=True)]
+    )
+    protocol = f"by {options['protocol']}" if "subject" in extra else "stratified"
+    summary = {"split": f"{len(parts)} folds {protocol}", "views": "ten", "selected_on": parts[0].select_on}
+    if parts[0].select_on == parts[0].test_name:
+        summary["selected_on"] = summary["split"]  # each fold by itself
+    summary["folds"] = _mean_and_deviation([(fold.predictions == fold.labels).mean() for fold in folds])
+    summary |= compute_metrics(labels, probabilities, parts[0].class_names)
+    line = f"{summary['split']}, ten-crop, {how_selected(parts[0])}: {_plus_minus(summary['folds'])} folds)"
+    line += f"; pooled {summary['accuracy']:.2%} of {summary['n']} faces"
+    if "sequence" in extra:
+        names = [
+            "/".join(map(str, key)) for key in zip(extra["fold"], extra["subject"], extra["sequence"], strict=True)
+        ]
+        sequence_labels, means = mean_by_group(labels, probabilities, names)
+        correct = means.argmax(1) == sequence_labels
+        summary["sequences"] = accuracy_interval(correct)
+        line += f", {summary['sequences']['accuracy']:.2%} of {summary['sequences']['n']} sequences"
+    write_summary(folder, summary, index, labels, probabilities, extra)
+    RunLog(folder).line(line)
+    return summary
+
+
+def summarise(folder: Path, summaries: list[dict[str, Any]]) -> dict[str, Any]:
+    """Mean and deviation over seeds."""
+    from utils.runlog import RunLog, write_json
+
+    summary = _mean_and_deviation([summary["accuracy"] for summary in summaries])
+    summary |= {name: summaries[0][name] for name in ("split", "views", "selected_on")}
+    write_json(folder / "summary.json", summary)
+    RunLog(folder).line(f"{summary['split']}, ten-crop: {_plus_minus(summary)} seeds)")
+    return summary
+
+
+def _mean_and_deviation(accuracies: list[float]) -> dict[str, Any]:
+    deviation = statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0
+    values = [float(accuracy) for accuracy in accuracies]
+    return {"n": len(values), "mean": statistics.mean(values), "deviation": float(deviation), "accuracies": values}
+
+
+def _plus_minus(summary: dict[str, Any]) -> str:
+    return f"{summary['mean']:.2%} +- {summary['deviation']:.2%} (n = {summary['n']}"
 
 
 if __name__ == "__main__":

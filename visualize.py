@@ -13,7 +13,7 @@ import argparse
 import json
 import os
 import sys
-import unicodedata
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,7 +21,6 @@ from utils.cli import Parser, run
 
 if TYPE_CHECKING:  # imported where they are needed, so that --help and a wrong flag answer at once
     import numpy as np
-    import torch
 
     from utils.checkpoint import Classifier
     from utils.face_figure import Face, Picture
@@ -30,7 +29,7 @@ if TYPE_CHECKING:  # imported where they are needed, so that --help and a wrong 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 VIEWS = {"center": "center crop", "flip": "center crop and its mirror image", "five": "five crops", "ten": "ten crops"}
 SMALLEST = 16  # pixels; below that nobody sees a face
-DRAWN = 1000  # pixels; the long side of a photograph in the figure
+DRAWN = {1: 640, 5: 1200}  # faces, from -> pixels of the photograph's long side in the figure
 
 
 class Found(NamedTuple):
@@ -55,7 +54,9 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help=f"pictures, or folders of them ({' '.join(IMAGE_ENDINGS)}) (default: matplotlib's sample portrait)",
     )
-    group.add_argument("--checkpoint", type=Path, default=Path("weights/small.pt"), metavar="PATH", help="network to ask")
+    group.add_argument(
+        "--checkpoint", type=Path, default=Path("weights/small.pt"), metavar="PATH", help="network to ask"
+    )
     group.add_argument(
         "--detect",
         default="auto",
@@ -66,9 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--margin", type=margin, metavar="X", help="added on each side of a box, as a fraction of it (default: 0.02)"
     )
     group = parser.add_argument_group("network")
-    group.add_argument(
-        "--views", default="ten", choices=VIEWS, help="crops whose logits are averaged"
-    )
+    group.add_argument("--views", default="ten", choices=VIEWS, help="crops whose logits are averaged")
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
     group = parser.add_argument_group("output")
     group.add_argument(
@@ -94,25 +93,45 @@ def visualize(args: argparse.Namespace) -> list[dict[str, Any]]:
     from models import build_model
     from utils.checkpoint import load_classifier
     from utils.device import pick_device
+    from utils.face_figure import how_many_fit
+    from utils.face_report import describe_faces, faces_table
     from utils.files import replacing
 
     paths = list_images(args.image or [sample_portrait()], skip=args.output)
     check_outputs(args.output, args.json, paths)
     classifier = load_classifier(args.checkpoint, build_model, pick_device(args.device))
     found = [find(path, args.detect, args.margin, classifier.inputs["size"]) for path in paths]
-    pictures = ask(classifier, found, args.views, args.explain)
-    draw(classifier, pictures, args.views, args.output)
+    pictures = ask(classifier, found, args.views)
+    shown = pictures[: how_many_fit(pictures)]
+    if len(shown) < len(pictures):
+        print(f"the figure shows the first {len(shown)} of {len(pictures)} pictures", file=sys.stderr)
+    note = f"{classifier.info.get('model_name', 'network')}, trained on {classifier.dataset}, {VIEWS[args.views]}"
+    if args.explain:
+        shown = explain(classifier, shown)
+        note += "; orange speaks for the prediction, blue against it"
+    draw(classifier, shown, note, args.output)
 
-    report = describe(classifier, found, pictures, args.views)
+    report = [
+        {
+            "image": printable(photo.path),
+            "width": photo.width,
+            "height": photo.height,
+            "detector": photo.detector,
+            "checkpoint": printable(classifier.path),
+            "views": args.views,
+            "faces": describe_faces(picture.faces, classifier.class_names),
+        }
+        for photo, picture in zip(found, pictures, strict=True)
+    ]
     if args.json == "-":
-        print(json.dumps(report, indent=2, ensure_ascii=False))
+        print(json.dumps(report, indent=2))  # with escapes: a pipe's encoding may be anything
         return report
-    print(table(report))
-    print(f"figure: {printable(args.output)}")
+    say(faces_table(report))
+    say(f"figure: {printable(args.output)}")
     if args.json:
         with replacing(args.json) as temporary:
             temporary.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        print(f"scores: {printable(args.json)}")
+        say(f"scores: {printable(args.json)}")
     return report
 
 
@@ -139,40 +158,57 @@ def find(path: Path, detect: str, margin: float | None, size: int) -> Found:
     boxes = boxes or [whole_picture(rgb)]
     crops = np.stack([crop_face(rgb, box, margin, size) for box in boxes])
     small = Image.fromarray(rgb)
-    small.thumbnail((DRAWN, DRAWN))
+    side = [pixels for faces, pixels in DRAWN.items() if faces <= len(boxes)][-1]
+    small.thumbnail((side, side))
     return Found(path, np.asarray(small), w, h, boxes, crops, detector)
 
 
-def ask(classifier: "Classifier", found: list[Found], views: str, explain: bool) -> "list[Picture]":
-    """Give every face its probabilities and, if asked for, the map of what they come from."""
+def ask(classifier: "Classifier", found: list[Found], views: str) -> "list[Picture]":
+    """Give every face its probabilities."""
     import numpy as np
 
-    from datasets.views import make_views
     from utils.face_figure import Face, Picture
-    from utils.inference import predict
-    from utils.occlusion import occlusion_map
 
-    inputs = {key: value for key, value in classifier.inputs.items() if key != "size"}
-
-    def probabilities(pixels: np.ndarray, views: str) -> "torch.Tensor":
-        return predict(classifier.model, pixels, make_views(views, **inputs)).double().softmax(1)
-
-    def heat(crop: np.ndarray, c: int) -> np.ndarray:  # two views: ten would take five times as long, to look the same
-        return occlusion_map(lambda pixels: probabilities(pixels, "flip")[:, c].clamp_min(1e-9).log().numpy(), crop)
-
-    scores = iter(probabilities(np.concatenate([photo.crops for photo in found]), views).numpy())
+    p = probabilities(classifier, np.concatenate([photo.crops for photo in found]), views)
+    if not np.isfinite(p).all():
+        raise ValueError(f"{classifier.path} gives scores that are no numbers; did its training diverge?")
+    scores = iter(p)
     pictures = []
     for photo in found:
-        faces = []
-        for box, crop in zip(photo.boxes, photo.crops, strict=True):
-            p = next(scores)
-            faces.append(Face(box, crop, p, heat(crop, int(p.argmax())) if explain else None))
+        faces = [Face(box, crop, next(scores)) for box, crop in zip(photo.boxes, photo.crops, strict=True)]
         name = printable(photo.path.name)
         pictures.append(Picture(name, photo.rgb, photo.width, photo.height, faces, photo.detector is not None))
     return pictures
 
 
-def draw(classifier: "Classifier", pictures: "list[Picture]", views: str, output: Path) -> None:
+def explain(classifier: "Classifier", pictures: "list[Picture]") -> "list[Picture]":
+    """Give every face the map of what its prediction comes from."""
+    import numpy as np
+
+    from utils.occlusion import occlusion_map
+
+    def explained(face: "Face") -> "Face":
+        c = int(face.probabilities.argmax())
+
+        def score(pixels: np.ndarray) -> np.ndarray:  # of two views: ten take five times as long, to look the same
+            return np.log(probabilities(classifier, pixels, "flip")[:, c].clip(1e-9))
+
+        return replace(face, heat=occlusion_map(score, face.pixels))
+
+    return [replace(picture, faces=[explained(face) for face in picture.faces]) for picture in pictures]
+
+
+def probabilities(classifier: "Classifier", pixels: "np.ndarray", views: str) -> "np.ndarray":
+    """uint8 (n, h, w) -> float64 (n, classes)."""
+    from datasets.views import make_views
+    from utils.inference import predict
+
+    inputs = {key: value for key, value in classifier.inputs.items() if key != "size"}
+    return predict(classifier.model, pixels, make_views(views, **inputs)).double().softmax(1).numpy()
+
+
+def draw(classifier: "Classifier", pictures: "list[Picture]", note: str, output: Path) -> None:
+    """Write the figure, with the drawn face of every predicted expression that has one."""
     from datasets.synthetic import EXPRESSIONS, draw_icon
     from utils.face_figure import faces_figure
     from utils.figures import save_figure
@@ -180,63 +216,7 @@ def draw(classifier: "Classifier", pictures: "list[Picture]", views: str, output
     names = classifier.class_names
     predicted = {names[face.probabilities.argmax()] for picture in pictures for face in picture.faces}
     icons = {name: draw_icon(name, size=256) for name in predicted if name in EXPRESSIONS}
-    model = classifier.info.get("model_name", "network")
-    note = f"{model}, trained on {classifier.dataset}, {VIEWS[views]}"
-    if any(face.heat is not None for picture in pictures for face in picture.faces):
-        note += "; orange speaks for the prediction, blue against it"
-    figure, shown = faces_figure(pictures, names, icons, note)
-    save_figure(figure, output)
-    if shown < len(pictures):
-        print(f"the figure shows the first {shown} of {len(pictures)} pictures", file=sys.stderr)
-
-
-def describe(classifier: "Classifier", found: list[Found], pictures: "list[Picture]", views: str) -> list[dict[str, Any]]:
-    """What --json writes."""
-    names = classifier.class_names
-
-    def entry(face: "Face") -> dict[str, Any]:
-        p = face.probabilities
-        return {
-            "box": [int(v) for v in face.box],
-            "prediction": names[p.argmax()],
-            "probabilities": {name: round(float(v), 6) for name, v in zip(names, p, strict=True)},
-        }
-
-    return [
-        {
-            "image": printable(photo.path),
-            "width": photo.width,
-            "height": photo.height,
-            "detector": photo.detector,
-            "checkpoint": printable(classifier.path),
-            "views": views,
-            "faces": [entry(face) for face in picture.faces],
-        }
-        for photo, picture in zip(found, pictures, strict=True)
-    ]
-
-
-def table(report: list[dict[str, Any]]) -> str:
-    """One line a face, in columns of fixed width."""
-    names = list(report[0]["faces"][0]["probabilities"])
-    rows = [["image", "face", "box (x y w h)", "prediction", *names]]
-    for image in report:
-        for number, face in enumerate(image["faces"], 1):
-            box = " ".join(f"{v:4d}" for v in face["box"])
-            shares = [f"{100 * p:.1f}%" for p in face["probabilities"].values()]
-            rows.append([image["image"], str(number), box, face["prediction"], *shares])
-    widths = [max(map(cells, column)) for column in zip(*rows, strict=True)]
-    left = (0, 3)  # text; the other columns are numbers
-    lines = []
-    for row in rows:
-        padded = ((text, " " * (width - cells(text))) for text, width in zip(row, widths, strict=True))
-        lines.append("  ".join(t + pad if i in left else pad + t for i, (t, pad) in enumerate(padded)).rstrip())
-    return "\n".join(lines)
-
-
-def cells(text: str) -> int:
-    """Columns that a text takes in a terminal; Chinese, Japanese and Korean letters take two."""
-    return sum(1 + (unicodedata.east_asian_width(c) in "WF") for c in text if not unicodedata.combining(c))
+    save_figure(faces_figure(pictures, names, icons, note), output)
 
 
 def list_images(given: list[Path], skip: Path) -> list[Path]:
@@ -251,18 +231,20 @@ def list_images(given: list[Path], skip: Path) -> list[Path]:
         inside = [p for p in sorted(path.iterdir()) if p.suffix.lower() in IMAGE_ENDINGS and not p.name.startswith(".")]
         inside = [p for p in inside if p.resolve() != skip.resolve()]
         if not inside:
-            raise ValueError(f"no picture in {path}; of a folder those are taken that end in {', '.join(IMAGE_ENDINGS)}")
+            raise ValueError(f"no picture in {path}; taken are {', '.join(IMAGE_ENDINGS)}")
         paths.extend(inside)
     return paths
 
 
 def check_outputs(output: Path, scores: str | None, images: list[Path]) -> None:
     """Raise ValueError, before the work, if a result cannot be written or would overwrite a picture."""
-    from utils.files import check_writable
     from utils.figures import check_ending
+    from utils.files import check_writable
 
     check_ending(output)
     targets = [output] if scores in (None, "-") else [output, Path(scores)]
+    if len({target.resolve() for target in targets}) < len(targets):
+        raise ValueError(f"--output and --json are both {output}; give two names")
     for target in targets:
         check_writable(target.parent)
         if target.is_dir():
@@ -281,6 +263,12 @@ def sample_portrait() -> Path:
 def printable(path: str | Path) -> str:
     """A path as text; bytes that are not UTF-8 become question marks."""
     return os.fsencode(path).decode("utf-8", "replace")
+
+
+def say(text: str) -> None:
+    """Print; letters that the terminal or pipe cannot take (on Windows, many) become question marks."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(text.encode(encoding, "replace").decode(encoding))
 
 
 def margin(text: str) -> float:

@@ -15,7 +15,7 @@ import plot_confusion_matrix
 import utils.report
 from datasets.views import VIEWS, make_views
 from models import build_model
-from utils.checkpoint import load_classifier, save_checkpoint
+from utils.checkpoint import load_checkpoint, load_classifier, save_checkpoint
 from utils.metrics import compute_metrics
 from utils.predictions import read_predictions
 
@@ -338,3 +338,15 @@ def test_errors_of_plot(place, tmp_path, capsys, monkeypatch):
 
 def test_choices_are_those_of_the_views():
     assert evaluate.VIEWS == tuple(VIEWS)
+
+
+def test_convert_writes_a_release_file_that_predicts_alike(place, tmp_path, capsys):
+    out = tmp_path / "small.pt"
+    done = evaluate.main(["--checkpoint", str(place / "run"), "--convert", str(out)])
+    assert done["sha256"] in capsys.readouterr().out
+    released, original = load_checkpoint(out), load_checkpoint(place / "run" / "best.pt")
+    assert all(t.dtype == torch.float16 for t in released["model"].values() if t.is_floating_point())
+    assert released["class_names"] == original["class_names"] and "optimizer" not in released
+    args = ["--data", str(place / "fer2013.h5"), "--device", "cpu", "--output", str(tmp_path / "e")]
+    before, after = (evaluate.main(["--checkpoint", str(path), *args]) for path in (place / "run" / "best.pt", out))
+    assert after["nll"] == pytest.approx(before["nll"], abs=2e-3)

@@ -4,7 +4,7 @@ import io
 import os
 import pickle
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from utils.files import replacing
 
 FORMAT_VERSION = 1
 NEEDED = ("format_version", "model_name", "model_kwargs", "inputs", "class_names", "dataset", "model")
+ABOUT = ("model_name", "recipe", "epoch", "best", "select_on", "val_views", "fold")  # where the weights come from
 
 
 @dataclass
@@ -50,7 +51,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"no checkpoint {path}; train one with: python train.py{_nearby(path)}")
+        raise FileNotFoundError(f"no checkpoint {path}; train one with: python train.py (or make demo){_nearby(path)}")
     if path.is_dir():
         raise ValueError(f"{path} is a folder, not a checkpoint{_nearby(path / 'best.pt')}")
     content = io.BytesIO(path.read_bytes())  # read first: an OSError from here on is the content's fault
@@ -96,6 +97,40 @@ def load_weights(model: nn.Module, tensors: dict[str, torch.Tensor], source: str
     model.load_state_dict(tensors)
 
 
+def start_from(model: nn.Module, path: str | Path, class_names: Sequence[str]) -> str:
+    """Load a checkpoint's weights into a fresh network, the last layer's rows by the names of their classes.
+
+    Classes that the checkpoint does not know keep their random rows. Returns what was done, for the log.
+    """
+    state = load_checkpoint(path)
+    tensors = dict(state.get("ema") or state["model"])
+    known = list(state["class_names"])
+    said = f"starts from {path} ({state['model_name']}, epoch {state.get('epoch')})"
+    if known != list(class_names):
+        last = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)][-1]
+        shared = [name for name in class_names if name in known]
+        rows = [known.index(name) for name in shared]
+        own_rows = [list(class_names).index(name) for name in shared]
+        for name in (f"{last}.weight", f"{last}.bias"):
+            if name in tensors and len(tensors[name]) == len(known):
+                fresh = model.state_dict()[name].clone()
+                fresh[own_rows] = tensors[name][rows].to(fresh.dtype)
+                tensors[name] = fresh
+        new = [name for name in class_names if name not in known]
+        said += f"; classes carried over: {', '.join(shared)}" + (f"; fresh: {', '.join(new)}" if new else "")
+    load_weights(model, tensors, str(path))
+    return said
+
+
+def release(state: dict[str, Any]) -> dict[str, Any]:
+    """The part of a checkpoint that testing needs, floating-point tensors in half precision."""
+    kept = (*NEEDED, *ABOUT, "seed")
+    tensors = {
+        name: t.half() if t.is_floating_point() else t for name, t in (state.get("ema") or state["model"]).items()
+    }
+    return {key: state[key] for key in kept if key in state} | {"model": tensors}
+
+
 def load_classifier(
     path: str | Path, build_model: Callable[..., nn.Module], device: str | torch.device = "cpu"
 ) -> Classifier:
@@ -109,9 +144,7 @@ def load_classifier(
     )
     load_weights(model, state.get("ema") or state["model"], str(path))
     model = model.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
-    info = {
-        key: state[key] for key in ("model_name", "recipe", "epoch", "best", "select_on", "val_views") if key in state
-    }
+    info = {key: state[key] for key in ABOUT if key in state}
     return Classifier(model, tuple(state["class_names"]), state["dataset"], state["inputs"], str(path), info)
 
 

@@ -41,6 +41,9 @@ def run(
     """
     try:
         return function(args)
+    except BrokenPipeError:  # the reader has seen enough (| head)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        parser.exit(141)
     except (ValueError, OSError) as error:
         if os.environ.get("FER_DEBUG"):
             raise

@@ -2,11 +2,14 @@
 
 import torch
 
+from utils.distributed import local_rank
+
 
 def pick_device(name: str = "auto") -> torch.device:
-    """ "auto" is the first GPU where there is one. Raises ValueError for a GPU that is not there."""
+    """ "auto" is a GPU where there is one: under torchrun the process's own. ValueError for one that is not there."""
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        return torch.device("cuda", local_rank() % count) if count else torch.device("cpu")
     try:
         device = torch.device(name)
     except RuntimeError:

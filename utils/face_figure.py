@@ -64,23 +64,19 @@ class Picture:
 
 def faces_figure(
     pictures: Sequence[Picture], class_names: Sequence[str], icons: Mapping[str, np.ndarray], note: str = ""
-) -> tuple[Figure, int]:
-    """Draw the pictures, one below the other; return the figure and how many of them are in it.
-
-    That is all of them, unless they would be higher than TALLEST.
+) -> Figure:
+    """Draw the pictures, one below the other; `how_many_fit` says how many matplotlib can take.
 
     Args:
         icons: class name -> gray uint8 (n, n), drawn beside the faces of that prediction; a class may have none.
         note: small print below everything.
     """
-    tops = EDGE + HEADING + np.cumsum([0.0] + [_height(picture, len(pictures) > 1) + GAP for picture in pictures])
-    shown = max(1, int((tops[1:] < TALLEST).sum()))
-    pictures = pictures[:shown]
-    panels = _panels(pictures, class_names, icons)
+    tops = _tops(pictures)
+    panels = _panels(any(face.heat is not None for picture in pictures for face in picture.faces))
     card = max(offset + width for offset, width in panels.values())
     photo = max(_photo_size(picture)[0] for picture in pictures)
     lefts = [EDGE + photo + GAP + i * (card + GAP) for i in range(max(map(_columns, pictures)))]
-    figure = Figure((lefts[-1] + card + EDGE, tops[shown] - GAP + (NOTE if note else 0) + EDGE))
+    figure = Figure((lefts[-1] + card + EDGE, tops[-1] - GAP + (NOTE if note else 0) + EDGE))
 
     for left in lefts:
         for name, (offset, width) in panels.items():
@@ -96,7 +92,12 @@ def faces_figure(
             _draw_face(figure, face, i, at, top + row * ROW, class_names, icons)
     if note:
         _text(figure, EDGE, figure.get_figheight() - EDGE, note, size=7.5, color=QUIET, va="bottom")
-    return figure, shown
+    return figure
+
+
+def how_many_fit(pictures: Sequence[Picture]) -> int:
+    """How many of the pictures, from the first on, make a figure that is not higher than TALLEST; at least one."""
+    return max(1, int((_tops(pictures)[1:] < TALLEST).sum()))
 
 
 def percent(p: float) -> str:
@@ -104,16 +105,10 @@ def percent(p: float) -> str:
     return ">99%" if 0.995 <= p < 0.9995 else f"{100 * p:.0f}%"
 
 
-def _panels(
-    pictures: Sequence[Picture], class_names: Sequence[str], icons: Mapping[str, np.ndarray]
-) -> dict[str, tuple[float, float]]:
+def _panels(explained: bool) -> dict[str, tuple[float, float]]:
     """What stands beside one another for a face: heading -> (offset from the left, width)."""
-    faces = [face for picture in pictures for face in picture.faces]
-    widths = {"input": TILE}
-    if any(face.heat is not None for face in faces):
-        widths["what decides"] = TILE
-    widths["probability"] = NAMES + BARS + SHARES
-    widths["prediction"] = TILE
+    widths = {"input": TILE} | ({"what decides": TILE} if explained else {})
+    widths |= {"probability": NAMES + BARS + SHARES, "prediction": TILE}
     offsets = np.cumsum([0.0] + [width + BETWEEN for width in widths.values()])
     return {name: (offset, width) for (name, width), offset in zip(widths.items(), offsets.tolist(), strict=False)}
 
@@ -126,8 +121,11 @@ def _rows(picture: Picture) -> int:
     return -(-len(picture.faces) // _columns(picture))
 
 
-def _height(picture: Picture, named: bool) -> float:
-    return max(_photo_size(picture)[1] + (0.2 if named else 0), _rows(picture) * ROW - (ROW - TILE))
+def _tops(pictures: Sequence[Picture]) -> np.ndarray:
+    """Where each picture begins, and where one more would; inches from the figure's top."""
+    name = 0.2 if len(pictures) > 1 else 0.0
+    heights = [max(_photo_size(picture)[1] + name, _rows(picture) * ROW - (ROW - TILE)) for picture in pictures]
+    return EDGE + HEADING + np.cumsum([0.0] + [height + GAP for height in heights])
 
 
 def _photo_size(picture: Picture) -> tuple[float, float]:

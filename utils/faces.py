@@ -171,5 +171,5 @@ def _cascade() -> Any:
         raise ValueError(f"OpenCV {cv2.__version__} has no Haar cascades, version 4 has; install it with: {advice}")
     cascade = cv2.CascadeClassifier(str(Path(folder) / CASCADE))
     if cascade.empty():
-        raise ValueError(f"OpenCV {cv2.__version__} cannot read {Path(folder) / CASCADE}; install it anew with: {advice}")
+        raise ValueError(f"OpenCV cannot read {Path(folder) / CASCADE}; install it anew with: {advice}")
     return cascade

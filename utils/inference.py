@@ -24,7 +24,7 @@ def predict(
     amp: bfloat16 instead of float32.
     """
     device = next(model.parameters()).device
-    pixels = torch.as_tensor(pixels)
+    pixels = torch.from_numpy(np.require(pixels, requirements="W")) if isinstance(pixels, np.ndarray) else pixels
     training = model.training
     model.eval()
     logits = []

@@ -76,6 +76,14 @@ RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
         "the network for CPUs",
         {"model": "small", "epochs": 40, "rotate": 8.0, "scale": 0.08, "erase": 0.0},
     ),
+    "ckplus": (
+        "ResNet18 on CK+ from random weights",
+        {"epochs": 60, "batch_size": 64, "lr": 0.05, "warmup": 0.1, "ema": 0.99, "dropout": 0.2, "erase": 0.1},
+    ),
+    "ckplus-finetune": (
+        "ResNet18 on CK+ from a FER2013 checkpoint (--init)",
+        {"epochs": 20, "batch_size": 64, "lr": 0.01, "warmup": 0.1, "ema": 0.98, "dropout": 0.2, "erase": 0.1},
+    ),
     "demo": (
         "the network for CPUs on drawn faces, in two minutes",
         {"model": "small", "epochs": 8, "lr": 0.05, "warmup": 0.1, "ema": 0.99, "rotate": 8.0, "scale": 0.08},

@@ -37,6 +37,7 @@ class RunLog:
 
     def __init__(self, folder: Path, tensorboard: bool = False) -> None:
         self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
         self.writer = None
         if tensorboard:
             try:

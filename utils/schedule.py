@@ -16,7 +16,7 @@ def cosine(progress: float, warmup: float = 0.0, floor: float = 0.0) -> float:
 
 
 def step(epoch: int, start: int, every: int, gamma: float) -> float:
-    """1 up to and including epoch `start`, then times `gamma`, and again after every `every` epochs. epoch: 1, 2, ..."""
+    """1 up to epoch `start`, then times `gamma`, and again after every `every` epochs. epoch: 1, 2, ..."""
     return 1.0 if epoch <= start else gamma ** ((epoch - start - 1) // every + 1)
 
 

@@ -1,0 +1,135 @@
+"""Which faces one training run learns from, and which it is measured on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from datasets import ckplus
+from datasets.ckplus import FOLDS
+from datasets.duplicates import face_groups
+from datasets.folds import stratified_folds
+from datasets.storage import FaceSet, Split
+
+PROTOCOLS = ("subject", "frame")
+LAST_EPOCH = "last epoch"  # in place of a split's name where no split chooses the epoch
+
+
+@dataclass(frozen=True)
+class Part:
+    """One run's faces: pixels uint8 (N, 48, 48), labels int64 (N,), targets labels or probabilities (N, classes)."""
+
+    dataset: str
+    class_names: tuple[str, ...]
+    train_pixels: np.ndarray
+    train_targets: np.ndarray
+    train_index: np.ndarray  # rows in the file's split
+    test: Split
+    test_index: np.ndarray
+    test_name: str  # "PublicTest", "fold 3", ...
+    select_on: str  # `test_name` where the tested faces choose the epoch, or LAST_EPOCH
+    fold: int | None = None  # from 1
+    folds: int | None = None
+
+
+def selecting_part(data: FaceSet, select_on: str | None = None) -> Part:
+    """Fit Training, choose on `select_on`: PublicTest, or where there is none a stratified tenth of Training.
+
+    Raises ValueError where a split that is asked for is not there.
+    """
+    if "Training" not in data.splits:
+        raise ValueError(f"there is no split Training, only {', '.join(data.splits)}")
+    if select_on == "Training":
+        raise ValueError("--select-on Training: the split that is fitted cannot choose the epoch")
+    if select_on and select_on not in data.splits:
+        raise ValueError(f"--select-on {select_on}: there are {', '.join(data.splits)}")
+    name = select_on or "PublicTest"
+    if name in data.splits:
+        everything = np.arange(len(data.splits["Training"]))
+        return _part(data, "Training", everything, name, np.arange(len(data.splits[name])), name, name)
+    tenth = stratified_folds(
+        data.splits["Training"].labels, face_groups(data.splits["Training"].pixels), FOLDS, seed=0
+    )[0]
+    rest = _others(tenth, len(data.splits["Training"]))
+    name = "a tenth of Training"
+    return _part(data, "Training", rest, "Training", tenth, name, name)
+
+
+def fold_parts(data: FaceSet, folds: int | None, protocol: str = "subject", select: bool = False) -> list[Part]:
+    """The parts of a k-fold run; `folds` None is ten.
+
+    CK+: by subject (nobody in both parts) or by frame (the older folds, ten only). FER2013: its Training, stratified,
+    with pixel-identical faces in one fold. The last epoch counts, unless `select`: then the tested faces choose it.
+    """
+    count = folds or FOLDS
+    if "data" in data.splits:
+        split, name = data.splits["data"], "data"
+        if protocol == "frame" and count != FOLDS:
+            raise ValueError(f"--folds {count}: the frame protocol has {FOLDS} folds")
+        if protocol == "frame":
+            tests = ckplus.frame_folds(split.labels)
+        else:
+            tests = ckplus.subject_folds(ckplus.subjects_of(split), count)
+    elif "Training" in data.splits:
+        split, name = data.splits["Training"], "Training"
+        tests = stratified_folds(split.labels, face_groups(split.pixels), count, seed=0)
+    else:
+        raise ValueError(f"folds are made of a split data or Training; there are {', '.join(data.splits)}")
+    parts = []
+    for number, test in enumerate(tests, 1):
+        title = f"fold {number}"
+        rest = _others(test, len(split))
+        part = _part(data, name, rest, name, test, title, title if select else LAST_EPOCH)
+        parts.append(replace(part, fold=number, folds=len(tests)))
+    return parts
+
+
+def soften(part: Part, index: np.ndarray, probabilities: np.ndarray, names: Sequence[str], weight: float) -> Part:
+    """Targets become (1 - weight) x label + weight x probabilities of the face.
+
+    index (M,), probabilities (M, classes): a row for every fitted face, by its row in the file's split.
+    """
+    if tuple(names) != part.class_names:
+        raise ValueError(f"soft targets are for {', '.join(names)}, the labels for {', '.join(part.class_names)}")
+    rows = np.full(max(index.max(initial=0), part.train_index.max()) + 1, -1)
+    rows[index] = np.arange(len(index))
+    rows = rows[part.train_index]
+    if (rows < 0).any():
+        raise ValueError(f"{(rows < 0).sum()} of the {len(rows)} fitted faces have no soft target")
+    labels = np.eye(len(names), dtype=np.float32)[part.train_targets]
+    return replace(part, train_targets=((1 - weight) * labels + weight * probabilities[rows]).astype(np.float32))
+
+
+def limited(part: Part, count: int | None) -> Part:
+    """The same, fitting the first `count` faces only."""
+    return replace(
+        part,
+        train_pixels=part.train_pixels[:count],
+        train_targets=part.train_targets[:count],
+        train_index=part.train_index[:count],
+    )
+
+
+def _part(
+    data: FaceSet, train: str, train_rows: np.ndarray, test: str, test_rows: np.ndarray, name: str, select_on: str
+) -> Part:
+    fitted, tested = data.splits[train], data.splits[test]
+    return Part(
+        dataset=data.dataset,
+        class_names=data.class_names,
+        train_pixels=fitted.pixels[train_rows],
+        train_targets=fitted.labels[train_rows],
+        train_index=train_rows,
+        test=Split(
+            tested.pixels[test_rows],
+            tested.labels[test_rows],
+            {column: values[test_rows] for column, values in tested.extra.items()},
+        ),
+        test_index=test_rows,
+        test_name=name,
+        select_on=select_on,
+    )
+
+
+def _others(rows: np.ndarray, count: int) -> np.ndarray:
+    return np.setdiff1d(np.arange(count), rows)

@@ -1,0 +1,168 @@
+"""Where the raw CK+ is and how its folder CK+48 is read: `<expression>/<subject>_<sequence>_<frame>.png`, 48x48.
+
+The other form, the original distribution of whole sequences, is read in `raw_ckplus_original.py`.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from datasets.storage import SIDE, Split, source_digest
+
+FOLDERS = ("anger", "disgust", "fear", "happy", "sadness", "surprise", "contempt")  # in the order of the classes
+PICTURES = (".png", ".jpg", ".jpeg")
+PERSON = re.compile(r"S\d+")
+NAME = re.compile(r"(S\d+)_(\d+)_(\d+)")
+DEPTH = 3  # folders below --source in which the data is looked for
+
+
+class Frame(NamedTuple):
+    """A picture and what is known of it. Frames sort class by class and file name by file name."""
+
+    label: int
+    name: str
+    subject: str
+    sequence: str
+    path: Path
+
+
+def find_source(path: Path) -> tuple[Path, Path | None]:
+    """CK+48 and None, or the original's folder of images and its folder of labels: what is there, at most DEPTH deep.
+
+    Raises FileNotFoundError where nothing is there, ValueError where half of it or more than one is.
+    """
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path} does not exist: point --source at the folder CK+48, or at the one with both cohn-kanade-images "
+            "and Emotion in it, or try --dataset synthetic-ckplus, which needs no download"
+        )
+    if path.is_file():
+        raise ValueError(f"{path} is a file: unpack it, if it is CK+, and point --source at the folder that comes out")
+    found: dict[str, list[Path]] = {"CK+48": [], "images": [], "labels": []}
+    for kind, folder in _candidates(path, DEPTH):
+        found[kind].append(folder)
+    for rivals in (found["CK+48"] + found["images"], found["labels"]):
+        if len(rivals) > 1:
+            names = ", ".join(map(str, rivals))
+            raise ValueError(f"{path} holds more than one CK+: {names}; point --source at one, or move the others away")
+    if found["CK+48"]:
+        return found["CK+48"][0], None
+    if found["images"] and found["labels"]:
+        return found["images"][0], found["labels"][0]
+    advice = "into the same folder and point --source at that"
+    if found["images"]:
+        raise ValueError(f"{found['images'][0]}: the labels are not there: unpack Emotion_labels.zip {advice}")
+    if found["labels"]:
+        zipped = "extended-cohn-kanade-images.zip"
+        raise ValueError(f"{found['labels'][0]}: the images are not there: unpack {zipped} {advice}")
+    there = ", ".join(sorted(child.name for child in path.iterdir())[:6]) or "nothing"
+    raise FileNotFoundError(
+        f"{path} holds no CK+: found {there}; it should hold {'/, '.join(FOLDERS)}/ with images of 48x48, "
+        "or cohn-kanade-images/ and Emotion/ as they are distributed"
+    )
+
+
+def read_folder(folder: Path) -> tuple[Split, list[Path]]:
+    """Read CK+48: its faces, class by class and file name by file name, and the files they come from.
+
+    Raises ValueError that names the folder which is no expression or is empty, or the file which is no frame of 48x48.
+    """
+    frames: list[Frame] = []
+    first: dict[tuple[str, str], Frame] = {}
+    for part in subfolders(folder):
+        if part.name.lower() not in FOLDERS:
+            raise ValueError(f"{part} is no expression of CK+48: its folders are called {', '.join(FOLDERS)}")
+        paths = files_in(part, PICTURES)
+        if not paths:
+            raise ValueError(f"{part} holds no images ({', '.join(PICTURES)}): unpack CK+48 again")
+        for path in paths:
+            subject, sequence, _ = parse_name(path)
+            frame = Frame(FOLDERS.index(part.name.lower()), path.name, subject, sequence, path)
+            other = first.setdefault((subject, sequence), frame)
+            if other.label != frame.label:
+                raise ValueError(f"{path} and {other.path} are one sequence in two classes: delete the wrong ones")
+            frames.append(frame)
+    frames.sort()
+    pixels = [read_picture(frame.path, "L") for frame in frames]
+    for frame, (h, w) in zip(frames, (picture.shape for picture in pixels), strict=True):
+        if (h, w) != (SIDE, SIDE):
+            raise ValueError(f"{frame.path} is {w}x{h}, not 48x48: these are not CK+48's own images")
+    return as_split(frames, pixels), [frame.path for frame in frames]
+
+
+def as_split(frames: Sequence[Frame], pixels: Sequence[np.ndarray]) -> Split:
+    """Faces and their columns, in the order given."""
+    columns = {
+        "subject": np.array([frame.subject for frame in frames]),
+        "sequence": np.array([frame.sequence for frame in frames]),
+    }
+    return Split(np.stack(pixels), np.array([frame.label for frame in frames], np.int64), columns)
+
+
+def parse_name(path: Path) -> tuple[str, str, int]:
+    """Subject, sequence and number of the frame that a file belongs to; ValueError if its name does not tell."""
+    match = NAME.fullmatch(path.stem.removesuffix("_emotion"))
+    if match is None:
+        raise ValueError(f"{path}: the name is not <subject>_<sequence>_<frame> as in S010_004_00000017: rename it")
+    return match[1], match[2], int(match[3])
+
+
+def read_picture(path: Path, mode: str) -> np.ndarray:
+    """A picture in Pillow's mode L or RGB: uint8 (h, w) or (h, w, 3)."""
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert(mode))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow's, on damaged files
+        raise ValueError(f"{path} cannot be read as an image ({error}): unpack it again") from error
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """The folders in `folder`, sorted, without those that archives and Macs leave (.name, __MACOSX)."""
+    return sorted(child for child in folder.iterdir() if child.name[:1] not in "._" and child.is_dir())
+
+
+def files_in(folder: Path, endings: Sequence[str]) -> list[Path]:
+    """The files in `folder` that end so, sorted, without hidden ones."""
+    return sorted(child for child in folder.iterdir() if child.name[0] != "." and child.suffix.lower() in endings)
+
+
+def files_digest(roots: Sequence[Path], files: Sequence[Path]) -> str:
+    """SHA-256 of some files as `storage.source_digest` makes it of a folder, had it these alone.
+
+    Their names count from the one of `roots` that they lie in, so that it is all the same where --source points.
+    """
+    names = {
+        next(path.relative_to(root) for root in roots if path.is_relative_to(root)).as_posix(): path for path in files
+    }
+    total = hashlib.sha256()
+    for name in sorted(names):
+        total.update(f"{name}\0{source_digest(names[name])}\n".encode())
+    return total.hexdigest()
+
+
+def _candidates(folder: Path, depth: int) -> Iterator[tuple[str, Path]]:
+    parts = subfolders(folder)
+    if any(part.name.lower() in FOLDERS for part in parts):
+        yield "CK+48", folder
+    elif any(PERSON.fullmatch(part.name) for part in parts):
+        kind = _kind(folder)  # FACS codes and landmarks lie in folders of the same names, and are nothing here
+        if kind:
+            yield kind, folder
+    elif depth:
+        for part in parts:
+            yield from _candidates(part, depth - 1)
+
+
+def _kind(folder: Path) -> str | None:
+    """Whether the first file in <subject>/<sequence>/ is an image or a label; by the folder's name if there is none."""
+    for path in folder.glob("S*/*/[!.]*"):
+        if path.suffix.lower() in PICTURES:
+            return "images"
+        return "labels" if path.stem.endswith("_emotion") else None
+    name = folder.name.lower()
+    return "labels" if "emotion" in name else "images" if "image" in name else None

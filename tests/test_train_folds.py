@@ -1,0 +1,216 @@
+"""k-fold runs: what is fitted and tested, what they leave behind, resuming, several processes, soft targets."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import evaluate
+import plot_confusion_matrix
+import preprocess_fer2013
+import train
+from datasets.parts import fold_parts, selecting_part, soften
+from datasets.storage import read_faces
+from utils.checkpoint import load_checkpoint
+
+ROOT = Path(__file__).parent.parent
+TINY = ["--recipe", "smoke", "--batch-size", "32", "--device", "cpu", "--epochs", "1", "--limit", "64"]
+
+
+@pytest.fixture(scope="module")
+def ckplus_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "synthetic-ckplus.h5"
+    preprocess_fer2013.main(["--dataset", "synthetic-ckplus", "--faces", "240", "--output", str(path)])
+    return path
+
+
+@pytest.fixture(scope="module")
+def ten_folds(ckplus_file, tmp_path_factory):
+    output = tmp_path_factory.mktemp("runs")
+    flags = [*TINY, "--dataset", "synthetic-ckplus", "--data", str(ckplus_file), "--output", str(output)]
+    return output / "ten", train.main([*flags, "--name", "ten", "--folds", "all"]), flags
+
+
+def rows(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_subject_folds_leave_ten_folders_and_one_number(ten_folds, ckplus_file):
+    folder, summary, _ = ten_folds
+    assert summary["folds"]["n"] == 10 and summary["split"] == "10 folds by subject"
+    assert summary["selected_on"] == "last epoch"
+    data = read_faces(ckplus_file).splits["data"]
+    assert summary["n"] == len(data) and summary["sequences"]["n"] == len(data) // 3
+    assert summary["folds"]["mean"] == pytest.approx(np.mean(summary["folds"]["accuracies"]))
+    for number in range(1, 11):
+        inside = {path.name for path in (folder / f"fold-{number:02d}").iterdir()}
+        assert {"best.pt", "metrics.csv", "summary.json", "predictions.csv"} <= inside and "last.pt" not in inside
+    assert (folder / "confusion_matrix.png").exists()
+    assert json.loads((folder / "summary.json").read_text())["accuracy"] == summary["accuracy"]
+
+
+def test_predictions_of_all_folds_cover_every_face_once(ten_folds, ckplus_file):
+    data = read_faces(ckplus_file).splits["data"]
+    table = rows(ten_folds[0] / "predictions.csv")
+    assert sorted(int(row["index"]) for row in table) == list(range(len(data)))
+    for row in table:
+        index = int(row["index"])
+        assert row["subject"] == data.extra["subject"][index] and int(row["label"]) == data.labels[index]
+    folds_of = {}
+    for row in table:
+        folds_of.setdefault(row["subject"], set()).add(row["fold"])
+    assert all(len(folds) == 1 for folds in folds_of.values()), "a person is in one fold only"
+
+
+def test_a_fold_alone_and_the_same_fold_among_all_are_equal(ten_folds, tmp_path):
+    """The network is built once and given fresh weights for every fold: no trace of the folds before may be left."""
+    folder, _, flags = ten_folds
+    train.main([*flags, "--output", str(tmp_path), "--name", "one", "--fold", "7"])
+    alone, among = (load_checkpoint(f)["model"] for f in (tmp_path / "one" / "fold-07" / "best.pt", folder / "fold-07" / "best.pt"))
+    assert all(torch.equal(alone[name], among[name]) for name in among)
+
+
+def test_folds_resume_between_and_inside(ten_folds, tmp_path, monkeypatch):
+    folder, summary, flags = ten_folds
+    monkeypatch.setattr(train, "SAVE_SECONDS", 0)
+    fit, calls = train.fit, []
+
+    def interrupted(*args):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return fit(*args)
+
+    monkeypatch.setattr(train, "fit", interrupted)
+    with pytest.raises(SystemExit):
+        train.main([*flags, "--output", str(tmp_path), "--name", "x", "--folds", "4"])
+    monkeypatch.setattr(train, "fit", fit)
+    done = tmp_path / "x" / "fold-01" / "best.pt"
+    before = done.stat().st_mtime_ns
+    resumed = train.main(["--resume", str(tmp_path / "x")])
+    straight = train.main([*flags, "--output", str(tmp_path), "--name", "y", "--folds", "4"])
+    assert done.stat().st_mtime_ns == before
+    assert resumed == straight and resumed["folds"]["n"] == 4
+
+
+def test_processes_share_the_folds_with_the_same_result(ten_folds, tmp_path):
+    _, _, flags = ten_folds
+    once = train.main([*flags, "--output", str(tmp_path), "--name", "once", "--folds", "3"])
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "train.py"]
+    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    done = subprocess.run(
+        [*command, *flags, "--output", str(tmp_path), "--name", "shared", "--folds", "3"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    shared = json.loads((tmp_path / "shared" / "summary.json").read_text())
+    assert shared == json.loads(json.dumps(once))
+
+
+def test_selection_on_the_tested_faces_is_said(ten_folds, tmp_path):
+    summary = train.main(
+        [*ten_folds[2], "--output", str(tmp_path), "--name", "x", "--folds", "2", "--select-on", "test"]
+    )
+    assert summary["selected_on"] == summary["split"]
+    assert "selected on the test set" in (tmp_path / "x" / "log.txt").read_text()
+
+
+def test_figures_and_evaluation_work_on_fold_runs(ten_folds, ckplus_file, tmp_path):
+    folder, summary, _ = ten_folds
+    drawn = plot_confusion_matrix.main(["--run", str(folder), "--output", str(tmp_path / "m.png")])
+    assert np.array_equal(drawn["confusion_matrix"], summary["confusion_matrix"])
+    fold = json.loads((folder / "fold-02" / "summary.json").read_text())
+    checkpoint = folder / "fold-02" / "best.pt"
+    metrics = evaluate.main(
+        ["--checkpoint", str(checkpoint), "--data", str(ckplus_file), "--device", "cpu", "--output", str(tmp_path / "e")]
+    )
+    assert metrics["n"] == fold["n"] and metrics["confusion_matrix"] == fold["confusion_matrix"]
+    metrics = evaluate.main(
+        ["--checkpoint", str(folder), "--data", str(ckplus_file), "--device", "cpu", "--output", str(tmp_path / "f")]
+    )
+    assert metrics["confusion_matrix"] == summary["confusion_matrix"]
+
+
+def test_out_of_fold_predictions_become_soft_targets(faces_file, tmp_path):
+    flags = [*TINY, "--dataset", "synthetic", "--data", str(faces_file), "--output", str(tmp_path)]
+    summary = train.main([*flags, "--name", "folds", "--folds", "5", "--limit", "300"])
+    training = read_faces(faces_file).splits["Training"]
+    assert summary["n"] == len(training) and summary["split"] == "5 folds stratified"
+    soft = tmp_path / "folds" / "predictions.csv"
+    assert sorted(int(row["index"]) for row in rows(soft)) == list(range(len(training)))
+    train.main([*flags, "--name", "soft", "--soft-targets", str(soft), "--soft-weight", "0.3"])
+
+
+def test_soft_targets_are_mixed_by_row(faces_file):
+    part = selecting_part(read_faces(faces_file))
+    index = np.arange(len(part.train_index))[::-1]
+    probabilities = np.random.default_rng(0).dirichlet(np.ones(7), len(index))
+    got = soften(part, index, probabilities, part.class_names, 0.25).train_targets
+    for row in (0, 5, len(index) - 1):
+        want = 0.75 * np.eye(7)[part.train_targets[row]] + 0.25 * probabilities[len(index) - 1 - row]
+        assert got[row] == pytest.approx(want, abs=1e-6)
+    with pytest.raises(ValueError, match="have no soft target"):
+        soften(part, index[:-3], probabilities[:-3], part.class_names, 0.5)
+    with pytest.raises(ValueError, match="Contempt"):
+        soften(part, index, probabilities, (*part.class_names[:6], "Contempt"), 0.5)
+
+
+def test_parts_of_folds_are_disjoint_and_complete(ckplus_file, faces_file):
+    for file, protocol in ((ckplus_file, "subject"), (faces_file, "subject")):
+        data = read_faces(file)
+        split = data.splits["data" if "data" in data.splits else "Training"]
+        parts = fold_parts(data, 5, protocol)
+        assert len(parts) == 5
+        for part in parts:
+            assert not set(part.train_index) & set(part.test_index)
+            assert len(part.train_index) + len(part.test_index) == len(split)
+            assert (split.pixels[part.test_index] == part.test.pixels).all()
+
+
+def test_shared_classes_carry_over_by_name(ckplus_file, faces_file, tmp_path, capsys):
+    flags = [*TINY, "--data", str(faces_file), "--dataset", "synthetic", "--output", str(tmp_path)]
+    train.main([*flags, "--name", "fer"])
+    capsys.readouterr()
+    best = tmp_path / "fer" / "best.pt"
+    train.main(
+        [
+            *(*TINY, "--data", str(ckplus_file), "--dataset", "synthetic-ckplus", "--output", str(tmp_path)),
+            *("--name", "ck", "--fold", "1", "--init", str(best), "--lr", "1e-30", "--warmup", "0", "--ema", "0"),
+        ]
+    )
+    assert "Angry, Disgust, Fear, Happy, Sad, Surprise; fresh: Contempt" in capsys.readouterr().out
+    old, new = load_checkpoint(best)["model"], load_checkpoint(tmp_path / "ck" / "fold-01" / "best.pt")["model"]
+    assert torch.equal(new["linear.weight"][:6], old["linear.weight"][:6])
+    assert not torch.equal(new["linear.weight"][6], old["linear.weight"][6])
+    assert torch.equal(new["conv1.weight"], old["conv1.weight"])
+
+
+@pytest.mark.parametrize(
+    "flags,message",
+    [
+        (["--folds", "some"], "--folds some"),
+        (["--folds", "1"], "1"),
+        (["--fold", "11"], "10 folds"),
+        (["--select-on", "PrivateTest"], "test is possible"),
+        (["--protocol", "frame", "--folds", "5"], "10 folds"),
+        (["--soft-targets", "nothing.csv"], "nothing.csv"),
+        (["--soft-weight", "2", "--soft-targets", "nothing.csv"], "--soft-weight"),
+    ],
+)
+def test_bad_input_is_one_line(ten_folds, capsys, flags, message):
+    with pytest.raises(SystemExit) as stop:
+        train.main([*ten_folds[2], "--name", "bad", *flags])
+    error = capsys.readouterr().err
+    assert stop.value.code == 2 and message in error and error.count("\n") == 1
+    assert not (ten_folds[0].parent / "bad").exists()

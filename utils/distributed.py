@@ -1,0 +1,55 @@
+"""Several processes, started by `torchrun`: who am I, wait for the others, tell them something."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+def rank() -> int:
+    """This process's number; 0 without torchrun."""
+    return int(os.environ.get("RANK", 0))
+
+
+def world() -> int:
+    """How many processes there are; 1 without torchrun."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def local_rank() -> int:
+    """This process's number on its machine, which picks its GPU."""
+    return int(os.environ.get("LOCAL_RANK", 0))
+
+
+@contextmanager
+def processes() -> Iterator[None]:
+    """Join the group of processes for the duration, where there are several."""
+    if world() == 1:
+        yield
+        return
+    import torch.distributed as dist
+
+    dist.init_process_group("gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def from_first(value: Any) -> Any:
+    """What the first process has, in every process; a meeting point for all. Plain types only."""
+    if world() == 1:
+        return value
+    import torch.distributed as dist
+
+    box = [value]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def meet() -> None:
+    """Wait until every process has come here."""
+    if world() > 1:
+        import torch.distributed as dist
+
+        dist.barrier()
