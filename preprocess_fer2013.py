@@ -126,8 +126,8 @@ def make_parser() -> Parser:
         "--faces",
         type=positive_int,
         metavar="N",
-        help="faces to draw: for Training, where PublicTest and PrivateTest get an eighth each; in all the sequences of "
-        f"synthetic-ckplus together (default: {', '.join(f'{n} for {name}' for name, n in FACES.items())})",
+        help="faces to draw: for Training, where PublicTest and PrivateTest get an eighth each, or for all sequences "
+        f"of synthetic-ckplus together (default: {', '.join(f'{n} for {name}' for name, n in FACES.items())})",
     )
     drawn.add_argument("--seed", type=int, help="seed of the drawing (default: 0)")
     return parser

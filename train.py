@@ -353,7 +353,8 @@ def fit(
             if counts:
                 state.best = {"epoch": state.epoch, "accuracy": val_accuracy}
                 best_weights.update((name, t.detach().clone()) for name, t in state.tested.state_dict().items())
-            log.line(epoch_line(row, recipe.epochs, part.test_name, state.best, len(loader) * loader.batch_size))
+            chosen = state.best if selects else {"epoch": 0}
+            log.line(epoch_line(row, recipe.epochs, part.test_name, chosen, len(loader) * loader.batch_size))
             if time.monotonic() - saved > SAVE_SECONDS or state.epoch == recipe.epochs:
                 save()
     except KeyboardInterrupt:

@@ -89,10 +89,8 @@ def random_boxes(area: np.ndarray, aspect: np.ndarray, size: int, rng: np.random
     return np.stack([top, left, top + height, left + width], 1).round().astype(np.int64)
 
 
-def transform(
-    augment: Augment, pixels: torch.Tensor, params: Params, mean: float, std: float
-) -> torch.Tensor:
-    """uint8 (n, h, w) -> float32 (n, 1, crop, crop): geometry, light, normalisation (pixel / 255 - mean) / std, erasing."""
+def transform(augment: Augment, pixels: torch.Tensor, params: Params, mean: float, std: float) -> torch.Tensor:
+    """uint8 (n, h, w) -> float32 (n, 1, crop, crop): geometry, light, gray boxes, then (pixel / 255 - mean) / std."""
     x = warp(pixels, params, augment.crop) if augment.affine else shift(pixels, params, augment.crop).float()
     x = x / 255
     if "light" in params:

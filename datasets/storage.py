@@ -211,6 +211,8 @@ def _remake(path: Path, source: Path | None = None) -> str:
 
 def _command(path: Path, source: Path | None = None) -> str:
     """The command line that makes `path`; a file that the user gave in its place is taken for the source."""
+    if path.stem in ("synthetic", "synthetic-ckplus") and source is None:
+        return f"python preprocess_fer2013.py --dataset {path.stem} --output {path}"
     dataset = "ckplus" if "ck" in path.stem.lower() else "fer2013"
     usual = {"fer2013": "data/fer2013.csv", "ckplus": "data/CK+48"}[dataset]
     return f"python preprocess_fer2013.py --dataset {dataset} --source {source or usual} --output {path}"

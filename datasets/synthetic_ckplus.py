@@ -36,7 +36,7 @@ def draw_split(faces: int, seed: int) -> Split:
     frames = calm[:, None] + share * (peak[:, None].astype(float) - calm[:, None])  # (n, 3, 48, 48)
     frames += GRAIN * rng.standard_normal(frames.shape)
 
-    order = np.lexsort((sequence, person, label))  # file name by file name: the subject comes first in it
+    order = np.lexsort((person, label))  # file name by file name: the subject comes first in it
     columns = {
         "subject": np.array([f"S{p + 1:03}" for p in person[order]]),
         "sequence": np.array([f"{s:03}" for s in sequence[order]]),

@@ -35,9 +35,7 @@ def build_model(name: str, num_classes: int = 7, in_channels: int = 1, **kwargs:
         from models.resnet import ResNet
 
         return ResNet(int(name.removeprefix("resnet")), num_classes, in_channels, **kwargs)
-    raise ValueError(
-        f"unknown model {name!r}; there are {', '.join(MODELS)}, and timm:<name> for a model of timm"
-    )
+    raise ValueError(f"unknown model {name!r}; there are {', '.join(MODELS)}, and timm:<name> for a model of timm")
 
 
 def model_name(text: str) -> str:

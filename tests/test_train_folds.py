@@ -73,7 +73,7 @@ def test_a_fold_alone_and_the_same_fold_among_all_are_equal(ten_folds, tmp_path)
     """The network is built once and given fresh weights for every fold: no trace of the folds before may be left."""
     folder, _, flags = ten_folds
     train.main([*flags, "--output", str(tmp_path), "--name", "one", "--fold", "7"])
-    alone, among = (load_checkpoint(f)["model"] for f in (tmp_path / "one" / "fold-07" / "best.pt", folder / "fold-07" / "best.pt"))
+    alone, among = (load_checkpoint(run / "fold-07" / "best.pt")["model"] for run in (tmp_path / "one", folder))
     assert all(torch.equal(alone[name], among[name]) for name in among)
 
 
@@ -133,7 +133,11 @@ def test_figures_and_evaluation_work_on_fold_runs(ten_folds, ckplus_file, tmp_pa
     fold = json.loads((folder / "fold-02" / "summary.json").read_text())
     checkpoint = folder / "fold-02" / "best.pt"
     metrics = evaluate.main(
-        ["--checkpoint", str(checkpoint), "--data", str(ckplus_file), "--device", "cpu", "--output", str(tmp_path / "e")]
+        [
+            *("--checkpoint", str(checkpoint), "--data", str(ckplus_file), "--output", str(tmp_path / "e")),
+            "--device",
+            "cpu",
+        ]
     )
     assert metrics["n"] == fold["n"] and metrics["confusion_matrix"] == fold["confusion_matrix"]
     metrics = evaluate.main(

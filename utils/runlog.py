@@ -83,14 +83,14 @@ def read_metrics(path: Path) -> dict[str, list[float]]:
 
 
 def epoch_line(row: Mapping[str, float], epochs: int, split: str, best: Mapping[str, float], faces: int) -> str:
-    """The fixed-width line of one epoch."""
+    """The fixed-width line of one epoch; `best` of epoch 0 where none is chosen."""
     rate = faces / row["seconds"]
+    chosen = f"  best {best['accuracy']:6.2%} ({best['epoch']:3d})" if best["epoch"] else ""
     return (
         f"epoch {row['epoch']:3d}/{epochs}  lr {row['lr']:.5f}"
         f"  train {row['train_loss']:.4f} {row['train_accuracy']:6.2%}"
         f"  {split} {row['val_loss']:.4f} {row['val_accuracy']:6.2%}"
-        f"  best {best['accuracy']:6.2%} ({best['epoch']:3d})"
-        f"  {row['seconds']:6.1f} s  {rate:6.0f} faces/s"
+        f"{chosen}  {row['seconds']:6.1f} s  {rate:6.0f} faces/s"
     )
 
 
