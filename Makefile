@@ -18,7 +18,7 @@ $(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
 
 demo: $(VENV)/installed
 	rm -rf runs/demo
-	$(RUN) preprocess_fer2013.py --dataset synthetic --output data/synthetic.h5
+	$(RUN) preprocess_fer2013.py --dataset synthetic --faces 6144 --output data/synthetic.h5
 	$(RUN) train.py --recipe demo --dataset synthetic --name demo
 	$(RUN) evaluate.py --checkpoint runs/demo/best.pt --output runs/demo/evaluation
 	$(RUN) plot_confusion_matrix.py --predictions runs/demo/evaluation/predictions.csv --output runs/demo/confusion_matrix.pdf

@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from utils.face_figure import Face
@@ -24,15 +25,18 @@ def describe_faces(faces: Sequence[Face], class_names: Sequence[str]) -> list[di
 def faces_table(images: Sequence[dict[str, Any]]) -> str:
     """One line a face, in columns of fixed width.
 
-    images: dicts with "image", its name, and "faces", as `describe_faces` makes them.
+    images: dicts with "image", its path, and "faces", as `describe_faces` makes them. The table shows file names,
+    or whole paths where two files have one name.
     """
+    files = [Path(image["image"]).name for image in images]
+    short = len(set(files)) == len(files)
     names = list(images[0]["faces"][0]["probabilities"])
     rows = [["image", "face", "box (x y w h)", "prediction", *names]]
     for image in images:
         for number, face in enumerate(image["faces"], 1):
             box = " ".join(f"{v:4d}" for v in face["box"])
             shares = [f"{100 * p:.1f}%" for p in face["probabilities"].values()]
-            rows.append([image["image"], str(number), box, face["prediction"], *shares])
+            rows.append([Path(image["image"]).name if short else image["image"], str(number), box, face["prediction"], *shares])
     widths = [max(map(cells, column)) for column in zip(*rows, strict=True)]
     left = (0, 3)  # text; the other columns are numbers
     lines = []

@@ -86,7 +86,7 @@ RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "demo": (
         "the network for CPUs on drawn faces, in two minutes",
-        {"model": "small", "epochs": 8, "lr": 0.05, "warmup": 0.1, "ema": 0.99, "rotate": 8.0, "scale": 0.08},
+        {"model": "small", "epochs": 10, "lr": 0.05, "warmup": 0.1, "ema": 0.99, "rotate": 8.0, "scale": 0.08},
     ),
     "smoke": (
         "seconds on a CPU: shows that everything runs",
