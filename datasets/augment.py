@@ -20,7 +20,9 @@ class Augment:
 
     crop: int = 44  # pixels: side of the faces that the network sees
     pad: int = 0  # pixels the crop may reach beyond the face (mirrored there)
+    five: bool = False  # the four corners and the center of every face, instead of one random place
     flip: float = 0.5  # probability of a mirror image
+    translate: float = 0.0  # part of the face's side, uniform in +-, in whole pixels
     rotate: float = 0.0  # degrees, uniform in +-
     scale: float = 0.0  # size, uniform in 1 +-
     shear: float = 0.0  # degrees, uniform in +-
@@ -31,39 +33,54 @@ class Augment:
     mixup: float = 0.0  # alpha of the Beta distribution (Zhang et al., arXiv:1710.09412)
     cutmix: float = 0.0  # alpha of the Beta distribution (Yun et al., arXiv:1905.04899)
     mix_probability: float = 1.0  # share of the faces that are mixed at all
-    probability: float = 1.0  # of rotate/scale/shear, and of brightness/contrast, each for itself
+    probability: float = 1.0  # of translate, rotate, scale, shear, and brightness with contrast, each for itself
 
     @property
     def affine(self) -> bool:
         """Whether geometry is more than shifts and mirror images."""
         return bool(self.rotate or self.scale or self.shear)
 
+    @property
+    def views(self) -> int:
+        """Crops a face."""
+        return 5 if self.five else 1
+
 
 def draw(augment: Augment, n: int, size: int, rng: np.random.Generator) -> dict[str, torch.Tensor]:
-    """Random numbers for n faces of size x size pixels.
+    """Random numbers for n faces of size x size pixels: a row a crop, so n rows, or 5 n (those of a face in a row).
 
     shift (n, 2) int64: y and x of the crop's upper left corner in the face; flip (n,) bool; matrix (n, 2, 2):
-    offset (y, x) from the crop's center -> offset in the face; light (n, 2): gain and offset; erase, cut (n, 4)
-    int64: top, left, bottom, right; lam (n,): a face's own share in mixup. Parts that are off are left out.
+    offset (y, x) from the face's center -> offset where its value comes from; light (n, 2): gain and offset; erase,
+    cut (n, 4) int64: top, left, bottom, right; lam (n,): a crop's own share in mixup. Parts that are off are left out.
     """
     margin = size + 2 * augment.pad - augment.crop
     if margin < 0:
         raise ValueError(f"a crop of {augment.crop} does not fit into {size} + 2 x {augment.pad} pixels")
-    params = {
-        "shift": rng.integers(0, margin, (n, 2), endpoint=True) - augment.pad,
-        "flip": rng.random(n) < augment.flip,
-    }
+
+    def some(limit: float) -> np.ndarray:
+        """Uniform in +-limit for those whom `probability` chooses, 0 for the others."""
+        return limit * rng.uniform(-1, 1, n) * (rng.random(n) < augment.probability)
+
+    params = {"shift": rng.integers(0, margin, (n, 2), endpoint=True), "flip": rng.random(n) < augment.flip}
+    if augment.five:
+        corners = np.array([(0, 0), (0, margin), (margin, 0), (margin, margin), (margin // 2, margin // 2)])
+        params["shift"] = np.broadcast_to(corners, (n, 5, 2))
+    if augment.translate:
+        moved = np.stack([some(augment.translate * size), some(augment.translate * size)], 1).round().astype(np.int64)
+        params["shift"] = params["shift"] + (moved[:, None] if augment.five else moved)
+    params["shift"] = params["shift"].reshape(-1, 2) - augment.pad
     if augment.affine:
-        chosen = (rng.random(n) < augment.probability).astype(np.float32)
-        angle = np.deg2rad(augment.rotate) * rng.uniform(-1, 1, n) * chosen
-        shear = np.tan(np.deg2rad(augment.shear) * rng.uniform(-1, 1, n) * chosen)
-        scale = 1 + augment.scale * rng.uniform(-1, 1, n) * chosen
+        angle, scale = np.deg2rad(some(augment.rotate)), 1 + some(augment.scale)
+        shear = np.tan(np.deg2rad(some(augment.shear)))
         cos, sin = np.cos(angle) / scale, np.sin(angle) / scale
         params["matrix"] = np.stack([cos, sin - shear * cos, -sin, cos + shear * sin], 1).reshape(n, 2, 2)
     if augment.brightness or augment.contrast:
         chosen = rng.random(n) < augment.probability
         gain = 1 + augment.contrast * rng.uniform(-1, 1, n) * chosen
         params["light"] = np.stack([gain, augment.brightness * rng.uniform(-1, 1, n) * chosen], 1)
+    if augment.five:
+        params = {name: value if name == "shift" else value.repeat(5, 0) for name, value in params.items()}
+        n = 5 * n
     if augment.erase:
         area = rng.uniform(0.02, augment.erase_area, n) * (rng.random(n) < augment.erase)
         params["erase"] = random_boxes(area, np.exp(rng.uniform(-1.2, 1.2, n)), augment.crop, rng)
@@ -122,13 +139,13 @@ def reflect(index: torch.Tensor, size: int) -> torch.Tensor:
 def warp(pixels: torch.Tensor, params: Params, crop: int) -> torch.Tensor:
     """Shift, mirror image and affine map in one bilinear resampling: uint8 (n, h, w) -> float32 (n, crop, crop)."""
     n, h, w = pixels.shape
-    offsets = torch.arange(crop, device=pixels.device, dtype=torch.float32) - (crop - 1) / 2
-    x_sign = torch.where(params["flip"], -1.0, 1.0)[:, None, None]
-    y, x = offsets[None, :, None], offsets[None, None, :] * x_sign  # from the crop's center
+    steps = torch.arange(crop, device=pixels.device)
+    columns = torch.where(params["flip"][:, None], crop - 1 - steps, steps)
+    y = (params["shift"][:, :1] + steps - (h - 1) / 2)[:, :, None]  # (n, crop, 1), from the face's center
+    x = (params["shift"][:, 1:] + columns - (w - 1) / 2)[:, None, :]
     (yy, yx), (xy, xx) = (row.unbind(1) for row in params["matrix"][..., None, None].unbind(1))
-    center = params["shift"].float()[:, :, None, None] + (crop - 1) / 2
-    source_y = yy * y + yx * x + center[:, 0]  # (n, crop, crop), in input pixels
-    source_x = xy * y + xx * x + center[:, 1]
+    source_y = yy * y + yx * x + (h - 1) / 2  # (n, crop, crop), in input pixels
+    source_x = xy * y + xx * x + (w - 1) / 2
     grid = torch.stack([2 * source_x / (w - 1) - 1, 2 * source_y / (h - 1) - 1], -1)
     return F.grid_sample(pixels[:, None].float(), grid, padding_mode="reflection", align_corners=True)[:, 0]
 
@@ -142,15 +159,15 @@ def inside(boxes: torch.Tensor, size: int) -> torch.Tensor:
     return rows[:, :, None] & columns[:, None, :]
 
 
-def mix(x: torch.Tensor, targets: torch.Tensor, params: Params) -> tuple[torch.Tensor, torch.Tensor]:
-    """MixUp or CutMix of every face with the one before it in the batch.
+def mix(x: torch.Tensor, targets: torch.Tensor, params: Params, before: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
+    """MixUp or CutMix of every crop with the one that stands `before` places before it in the batch.
 
     x (n, 1, h, w); targets (n, classes) probabilities, mixed by the same weights (CutMix: by area).
     """
     if "lam" not in params:
         return x, targets
     lam, cut = params["lam"], inside(params["cut"], x.shape[-1])
-    other = x.roll(1, 0)
+    other = x.roll(before, 0)
     x = torch.where(cut[:, None], other, torch.lerp(other, x, lam[:, None, None, None]))
     own = (lam * (1 - cut.float().mean((1, 2))))[:, None]
-    return x, own * targets + (1 - own) * targets.roll(1, 0)
+    return x, own * targets + (1 - own) * targets.roll(before, 0)

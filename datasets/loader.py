@@ -17,6 +17,8 @@ from datasets.augment import Augment, draw, mix, transform
 class FaceLoader:
     """Batches of augmented faces: x float32 (n, channels, crop, crop) and targets float32 (n, classes).
 
+    n is the batch size, or five times that where the augmentation makes five crops of a face.
+
     pixels: uint8 (N, h, w). labels: integers (N,), or probabilities (N, classes).
     The last, incomplete batch of an epoch is left out (other faces every time), so that all have one shape.
     """
@@ -58,9 +60,11 @@ class FaceLoader:
         order = torch.from_numpy(rng.permutation(len(self.pixels))[:used]).to(self.device)
         params = draw(augment, used, self.pixels.shape[-1], rng)
         params = {name: value.to(self.device, non_blocking=True) for name, value in params.items()}
-        for start in range(0, used, self.batch_size):
-            batch = slice(start, start + self.batch_size)
+        order = order.repeat_interleave(augment.views)
+        rows = augment.views * self.batch_size
+        for start in range(0, len(order), rows):
+            batch = slice(start, start + rows)
             share = {name: value[batch] for name, value in params.items()}
             x = transform(augment, self.pixels[order[batch]], share, self.mean, self.std)
-            x, targets = mix(x, self.targets[order[batch]], share)
+            x, targets = mix(x, self.targets[order[batch]], share, before=augment.views)
             yield x.expand(-1, self.channels, -1, -1), targets

@@ -37,8 +37,9 @@ def test_warp_is_bilinear_resampling_of_each_face():
         want = np.empty((44, 44))
         for row in range(44):
             for column in range(44):
-                offset = np.array([row - 21.5, (21.5 - column) if params["flip"][i] else (column - 21.5)])
-                y, x = params["matrix"][i].double().numpy() @ offset + [top + 21.5, left + 21.5]
+                mirrored = 43 - column if params["flip"][i] else column
+                offset = np.array([top + row - 23.5, left + mirrored - 23.5])
+                y, x = params["matrix"][i].double().numpy() @ offset + 23.5
                 want[row, column] = map_coordinates(PIXELS[i].double().numpy(), [[y], [x]], order=1, mode="mirror")[0]
         assert np.abs(got[i] - want).max() < 0.02  # of 255: float32 coordinates
 
@@ -121,7 +122,35 @@ def test_a_crop_that_does_not_fit_is_refused():
         parameters(Augment(crop=60, pad=2))
 
 
-EVERYTHING = Augment(44, 2, 0.5, 10, 0.1, 5, 0.1, 0.1, 0.3, 0.2, 0.2, 1.0, 0.5)
+def test_five_crops_of_a_face_share_its_geometry_and_light():
+    augment = Augment(crop=40, five=True, rotate=15, brightness=0.2, probability=0.5)
+    params = parameters(augment)
+    assert len(params["shift"]) == len(params["matrix"]) == 5 * N
+    repeated = PIXELS.repeat_interleave(5, 0)
+    crops = transform(augment, repeated, params, 0.0, 1.0)
+    whole = {name: value[::5] for name, value in params.items()} | {"shift": torch.zeros(N, 2, dtype=torch.long)}
+    faces = transform(Augment(crop=48, rotate=15, brightness=0.2), PIXELS, whole, 0.0, 1.0)
+    for i in range(N):
+        if params["flip"][5 * i]:
+            faces[i] = faces[i].flip(-1)  # cropped before they are mirrored
+        for k, (top, left) in enumerate([(0, 0), (0, 8), (8, 0), (8, 8), (4, 4)]):
+            want = faces[i, :, top : top + 40, left : left + 40]
+            got = crops[5 * i + k].flip(-1) if params["flip"][5 * i] else crops[5 * i + k]
+            torch.testing.assert_close(got, want, atol=1e-4, rtol=0)
+
+
+def test_five_crops_in_training():
+    loader = FaceLoader(PIXELS.numpy(), np.arange(N) % 7, 7, Augment(crop=40, five=True, mixup=1.0, erase=0.5), 8)
+    x, targets = next(loader.epoch(1))
+    assert x.shape == (40, 1, 40, 40) and targets.shape == (40, 7)
+
+
+def test_translation_moves_whole_pixels_for_some():
+    shifts = parameters(Augment(crop=48, translate=0.2, probability=0.5))["shift"]
+    assert shifts.abs().max() <= 10 and (shifts == 0).any() and (shifts != 0).any()
+
+
+EVERYTHING = Augment(44, 2, False, 0.5, 0.1, 10, 0.1, 5, 0.1, 0.1, 0.3, 0.2, 0.2, 1.0, 0.5)
 
 
 def test_an_epoch_is_a_function_of_seed_and_epoch():

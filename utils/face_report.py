@@ -36,7 +36,8 @@ def faces_table(images: Sequence[dict[str, Any]]) -> str:
         for number, face in enumerate(image["faces"], 1):
             box = " ".join(f"{v:4d}" for v in face["box"])
             shares = [f"{100 * p:.1f}%" for p in face["probabilities"].values()]
-            rows.append([Path(image["image"]).name if short else image["image"], str(number), box, face["prediction"], *shares])
+            name = Path(image["image"]).name if short else image["image"]
+            rows.append([name, str(number), box, face["prediction"], *shares])
     widths = [max(map(cells, column)) for column in zip(*rows, strict=True)]
     left = (0, 3)  # text; the other columns are numbers
     lines = []

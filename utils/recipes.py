@@ -52,13 +52,17 @@ class Recipe:
 
     crop: int = option(44, "augmentation", "pixels: side of the crop, in training and testing")
     pad: int = option(2, "augmentation", "pixels the crop may reach beyond the face")
+    five: bool = option(False, "augmentation", "four corners and center of every face, not one random crop")
     flip: float = option(0.5, "augmentation", "probability of a mirror image")
+    translate: float = option(0.0, "augmentation", "part of the face's side, up to")
     rotate: float = option(10.0, "augmentation", "degrees, up to")
     scale: float = option(0.1, "augmentation", "change of size, up to")
     shear: float = option(0.0, "augmentation", "degrees, up to")
     brightness: float = option(0.1, "augmentation", "added to pixels in [0, 1], up to")
     contrast: float = option(0.2, "augmentation", "change of contrast, up to")
-    probability: float = option(1.0, "augmentation", "of rotate/scale/shear and of brightness/contrast, each")
+    probability: float = option(
+        1.0, "augmentation", "of translate, rotate, scale, shear, and brightness with contrast, each"
+    )
     erase: float = option(0.25, "augmentation", "probability of a gray box")
     erase_area: float = option(0.2, "augmentation", "largest box, as a part of the face")
     mixup: float = option(0.0, "augmentation", "alpha; 0 is off")
@@ -69,12 +73,41 @@ class Recipe:
     val_views: str = option("flip", "selection", "views at every epoch's end", ("center", "flip", "five", "ten"))
 
 
+# What WuJie1010's recipes for both data sets share. Gradients are clipped by value.
+WUJIE = {
+    **{"model": "vgg19", "pool": "avg4", "dropout": 0.5, "mean": 0.0, "std": 1.0, "val_views": "ten"},
+    **{"batch_size": 128, "lr": 0.01, "nesterov": False, "weight_decay": 5e-4, "decay_all": True, "clip_value": 0.1},
+    **{"schedule": "step", "label_smoothing": 0.0, "ema": 0.0},
+    **{"crop": 44, "pad": 0, "rotate": 0.0, "scale": 0.0, "brightness": 0.0, "contrast": 0.0, "erase": 0.0},
+}
+
 # name: (what it is for, its time and accuracy where they were measured; the fields that differ from Recipe's)
 RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
     "default": ("ResNet18 at 44x44 for FER2013 on a GPU", {}),
     "small": (
         "the network for CPUs",
         {"model": "small", "epochs": 40, "rotate": 8.0, "scale": 0.08, "erase": 0.0},
+    ),
+    "wujie": (
+        "VGG19 (or --model resnet18) as WuJie1010's repository trains it on FER2013: published 73.11% (72.97%) on"
+        " PrivateTest and 71.50% (71.19%) on PublicTest, each of the epoch that is best there; not re-run here yet",
+        WUJIE | {"epochs": 250, "step_start": 80, "step_every": 5, "gamma": 0.9},
+    ),
+    "wujie-ckplus": (
+        "the same for CK+ (--protocol frame --select-on test for its protocol): published 94.65% (94.04%), each"
+        " fold's best epoch, with the same people in both parts; not re-run here yet",
+        WUJIE | {"epochs": 60, "step_start": 20, "step_every": 1, "gamma": 0.8},
+    ),
+    "lethesec": (
+        "ResNet18 as LetheSec's repository trains it: published 73.70% on PrivateTest, of the epoch that is best there"
+        " (--select-on PrivateTest); not re-run here yet",
+        {
+            **{"pool": "avg4", "mean": 0.0, "std": 255.0},  # pixels are divided by 255 twice
+            **{"epochs": 300, "batch_size": 128, "lr": 0.1, "weight_decay": 1e-4, "decay_all": True, "ema": 0.0},
+            **{"schedule": "plateau", "gamma": 0.75, "patience": 5, "mixup": 1.0, "mix_off": 0.0},
+            **{"crop": 40, "pad": 0, "five": True, "translate": 0.2, "probability": 0.5, "rotate": 10.0, "scale": 0.1},
+            **{"brightness": 0.25, "contrast": 0.5, "erase": 0.5, "erase_area": 0.33, "val_views": "ten"},
+        },
     ),
     "ckplus": (
         "ResNet18 on CK+ from random weights",
