@@ -11,6 +11,7 @@ probabilities of several checkpoints over the checkpoints.
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:  # torch is imported where it is needed, so that --help and a 
     import numpy as np
 
     from datasets.storage import FaceSet, Split
-    from utils.checkpoint import Classifier
+    from utils.checkpoint import Adapt, Classifier
 
 DATASETS = ("fer2013", "ckplus", "synthetic", "synthetic-ckplus")
 VIEWS = ("center", "flip", "five", "ten")
@@ -103,7 +104,10 @@ def convert(args: argparse.Namespace) -> dict[str, Any]:
         raise ValueError(f"--convert takes one checkpoint, not {len(files)}")
     if not args.convert.parent.is_dir():
         raise FileNotFoundError(f"--convert {args.convert}: there is no folder {args.convert.parent}")
-    save_checkpoint(args.convert, release(load_checkpoint(files[0])))
+    state = load_checkpoint(files[0], older_formats())
+    if "origin" in state:
+        print(f"{files[0]}: {state['origin']}")
+    save_checkpoint(args.convert, release(state))
     size, digest = args.convert.stat().st_size, source_digest(args.convert)
     print(f"wrote {args.convert}: {size / 1e6:.1f} MB, SHA-256 {digest}")
     return {"path": str(args.convert), "bytes": size, "sha256": digest}
@@ -118,7 +122,10 @@ def load(args: argparse.Namespace) -> tuple[list["Classifier"], "FaceSet", str]:
 
     device = pick_device(args.device)
     files = [file for path in args.checkpoint for file in find_checkpoints(path)]
-    classifiers = [load_classifier(file, build_model, device) for file in files]
+    classifiers = [load_classifier(file, build_model, device, older_formats()) for file in files]
+    for classifier in classifiers:
+        if "origin" in classifier.info:
+            print(f"{classifier.path}: {classifier.info['origin']}")
     data = data_path(args, classifiers)
     faces = read_faces(data)
     if args.dataset and args.dataset != faces.dataset:
@@ -133,6 +140,14 @@ def load(args: argparse.Namespace) -> tuple[list["Classifier"], "FaceSet", str]:
                 f" (it was trained on {classifier.dataset})"
             )
     return classifiers, faces, choose_split(faces, args.split, data)
+
+
+def older_formats() -> "Adapt":
+    """Return what makes `load_checkpoint` read the checkpoints of older repositories."""
+    from datasets import ckplus, fer2013
+    from models.foreign import adapt
+
+    return partial(adapt, class_names={"fer2013": fer2013.CLASS_NAMES, "ckplus": ckplus.CLASS_NAMES})
 
 
 def data_path(args: argparse.Namespace, classifiers: Sequence["Classifier"]) -> Path:
@@ -152,6 +167,7 @@ def find_checkpoints(path: str | Path) -> list[Path]:
     if folds:
         return folds
     inside = sorted(str(file.parent) for file in path.glob("*/*.pt"))
+    inside += sorted(str(file) for file in path.iterdir() if file.suffix in (".t7", ".t8", ".tar"))  # older ones
     todo = f"give one of {', '.join(dict.fromkeys(inside))}" if inside else "train one with: python train.py"
     raise FileNotFoundError(f"{path} has no best.pt and no last.pt; {todo}")
 

@@ -4,7 +4,8 @@
     python train.py --recipe small --name my-run        a small network, on a CPU
     python train.py --resume runs/my-run                go on where it stopped
     python train.py --dataset ckplus --recipe ckplus    ten folds of CK+, nobody in both parts
-    torchrun --nproc-per-node 4 train.py --dataset ckplus --recipe ckplus      the same, folds side by side
+    torchrun --nproc-per-node 4 train.py --batch-size 512 --lr 0.2              four GPUs share every batch
+    torchrun --nproc-per-node 4 train.py --dataset ckplus --recipe ckplus      folds side by side
 
 FER2013: Training is fitted and PublicTest chooses the epoch; PrivateTest is left to evaluate.py. CK+: the last epoch
 of every fold counts. A run's folder (runs/<name>) gets log.txt, metrics.csv, curves.png, last.pt and best.pt, and in
@@ -14,7 +15,6 @@ the end the ten-crop result: summary.json, predictions.csv, confusion_matrix.png
 import argparse
 import json
 import math
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
@@ -157,8 +157,9 @@ def make_parts(options: dict[str, Any]) -> list["Part"]:
 
 
 def train(folder: Path, options: dict[str, Any], recipe: Recipe, parts: list["Part"]) -> dict[str, Any]:
-    """Fit every part with every seed, in this process or spread over several, and sum up; done ones are kept."""
+    """Fit every part with every seed and sum up; done ones are kept. Several processes share them, or a single fit."""
     from utils.distributed import meet, rank, world
+    from utils.summary import fold_folder, pool_folds, summarise
 
     seeds = range(options["seed"], options["seed"] + options["seeds"])
     jobs = [
@@ -167,9 +168,7 @@ def train(folder: Path, options: dict[str, Any], recipe: Recipe, parts: list["Pa
         for part in parts
     ]
     if len(jobs) == 1:
-        if world() > 1:
-            raise ValueError("torchrun: several processes share the folds of a k-fold run; this is a single run")
-        return fit(*jobs[0], recipe)[0]
+        return fit(*jobs[0], recipe, shared=world() > 1)[0]
     setup = None
     for job in jobs[rank() :: world()]:
         _, setup = fit(*job, recipe, setup)
@@ -191,11 +190,6 @@ def seed_folder(seed: int, seeds: int) -> str:
     return f"seed-{seed}" if seeds > 1 else ""
 
 
-def fold_folder(fold: int | None) -> str:
-    """Where in a seed's folder a fold has its place: "", or "fold-03"."""
-    return f"fold-{fold:02d}" if fold else ""
-
-
 @dataclass
 class Setup:
     """A run that is ready to begin."""
@@ -204,24 +198,29 @@ class Setup:
     amp: bool
     compiled: bool
     state: "TrainState"
-    network: Callable[["torch.Tensor"], "torch.Tensor"]  # the state's model, compiled where that is wanted
+    network: Callable[["torch.Tensor"], "torch.Tensor"]  # the state's model, compiled and spread as wanted
     loader: "FaceLoader"
     views: Callable[["torch.Tensor"], "torch.Tensor"]  # for the test after every epoch, uint8 -> float
     started_from: str  # for the log
 
 
-def prepare(options: dict[str, Any], recipe: Recipe, part: "Part", before: Setup | None = None) -> Setup:
+def prepare(
+    options: dict[str, Any], recipe: Recipe, part: "Part", before: Setup | None = None, shared: bool = False
+) -> Setup:
     """Build everything a run needs, or raise ValueError for what is wrong with the options; writes nothing.
 
     before: of a run with the same recipe, whose compiled network is used again with fresh weights.
+    shared: every process takes its part of every batch (DistributedDataParallel).
     """
     import torch
 
     from datasets.augment import Augment
     from datasets.loader import FaceLoader
     from datasets.views import make_views
+    from evaluate import older_formats
     from utils.checkpoint import start_from
     from utils.device import bfloat16_pays, pick_device
+    from utils.distributed import parallel, rank, world
     from utils.seed import seed_torch
     from utils.state import TrainState, averaged, make_optimizer
 
@@ -231,14 +230,17 @@ def prepare(options: dict[str, Any], recipe: Recipe, part: "Part", before: Setup
     model = build_model(recipe.model, classes, dropout=recipe.dropout, pool=recipe.pool)
     started_from = "starts from random weights"
     if options["init"]:
-        started_from = start_from(model, options["init"], part.class_names)
+        started_from = start_from(model, options["init"], part.class_names, older_formats())
     compiled = device.type == "cuda" if options["compile"] is None else options["compile"]
     if before:
         before.state.model.load_state_dict(model.state_dict())
         model, network = before.state.model, before.network
     else:
+        if shared and device.type == "cuda":
+            model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
         model = model.to(device, memory_format=torch.channels_last)
-        network = torch.compile(model) if compiled else model
+        network = parallel(model) if shared else model
+        network = torch.compile(network) if compiled else network
     return Setup(
         device=device,
         amp=bfloat16_pays(device) if options["amp"] is None else options["amp"],
@@ -255,6 +257,7 @@ def prepare(options: dict[str, Any], recipe: Recipe, part: "Part", before: Setup
             device=device,
             mean=recipe.mean,
             std=recipe.std,
+            share=(rank(), world()) if shared else (0, 1),
         ),
         views=make_views(recipe.val_views, recipe.crop, mean=recipe.mean, std=recipe.std),
         started_from=started_from,
@@ -262,23 +265,30 @@ def prepare(options: dict[str, Any], recipe: Recipe, part: "Part", before: Setup
 
 
 def fit(
-    folder: Path, options: dict[str, Any], part: "Part", recipe: Recipe, before: Setup | None = None
+    folder: Path,
+    options: dict[str, Any],
+    part: "Part",
+    recipe: Recipe,
+    before: Setup | None = None,
+    shared: bool = False,
 ) -> tuple[dict[str, Any], Setup | None]:
     """Train one network in `folder`, from the beginning or from its last.pt, and report the epoch that counts.
 
-    Returns the summary, and the setup for the next run like it.
+    Returns the summary, and the setup for the next run like it. Where processes share it, the first one writes.
     """
     import torch
 
     from utils.checkpoint import FORMAT_VERSION, load_checkpoint, save_checkpoint
     from utils.device import describe_device
+    from utils.distributed import from_first, meet, rank, world
     from utils.runlog import RunLog, environment, epoch_line, write_json
     from utils.seed import seed_torch
+    from utils.summary import how_selected
 
     last, best = folder / "last.pt", folder / "best.pt"
     if part.fold and (folder / "summary.json").exists() and not last.exists():
         return json.loads((folder / "summary.json").read_text(encoding="utf-8")), before  # done
-    setup = prepare(options, recipe, part, before)
+    setup = prepare(options, recipe, part, before, shared)
     state, loader, device = setup.state, setup.loader, setup.device
     test_pixels = torch.as_tensor(part.test.pixels).to(device)
     test_labels = torch.as_tensor(part.test.labels)
@@ -298,11 +308,14 @@ def fit(
         "fold": part.fold and {"number": part.fold, "folds": part.folds, "protocol": options["protocol"]},
     }
 
-    log = RunLog(folder)
+    writes = rank() == 0 or not shared
+    log = RunLog(folder, tensorboard=True, silent=not writes)
     parameters = sum(p.numel() for p in state.model.parameters())
+    how = ["bfloat16" if setup.amp else "float32"]
+    how += (["compiled"] if setup.compiled else []) + ([f"{world()} processes"] if shared else [])
     log.line(
         f"{recipe.model} ({parameters / 1e6:.2f} M parameters), recipe {options['recipe']}, seed {options['seed']}, on"
-        f" {describe_device(device)}, {'bfloat16' if setup.amp else 'float32'}{', compiled' if setup.compiled else ''}"
+        f" {describe_device(device)}, {', '.join(how)}"
     )
     log.line(
         f"fits {len(part.train_targets)} faces of {options['data']}; tests {len(part.test)} of {part.test_name}"
@@ -313,7 +326,8 @@ def fit(
         log.line(f"continues after epoch {state.epoch} of {recipe.epochs}")
     else:
         log.line(setup.started_from)
-    write_json(folder / "env.json", environment(describe_device(device)))
+    if writes:
+        write_json(folder / "env.json", environment(describe_device(device)))
 
     best_weights: dict[str, torch.Tensor] = {}
     saved = time.monotonic()
@@ -330,9 +344,10 @@ def fit(
     try:
         while state.epoch < recipe.epochs:
             started = time.perf_counter()
-            seed_torch(options["seed"], state.epoch + 1)
+            seed_torch(options["seed"], state.epoch + 1, *loader.share[:1])
             train_loss, train_accuracy, lr = train_epoch(state, setup.network, loader, recipe, setup.amp)
-            val_loss, val_accuracy = validate(state.tested, test_pixels, test_labels, setup.views, setup.amp)
+            tested = validate(state.tested, test_pixels, test_labels, setup.views, setup.amp) if writes else None
+            val_loss, val_accuracy = from_first(tested) if shared else tested
             if not math.isfinite(train_loss):
                 raise ValueError(
                     f"the loss is {train_loss} in epoch {state.epoch + 1}; {last if last.exists() else 'nothing'} keeps"
@@ -355,26 +370,19 @@ def fit(
                 best_weights.update((name, t.detach().clone()) for name, t in state.tested.state_dict().items())
             chosen = state.best if selects else {"epoch": 0}
             log.line(epoch_line(row, recipe.epochs, part.test_name, chosen, len(loader) * loader.batch_size))
-            if time.monotonic() - saved > SAVE_SECONDS or state.epoch == recipe.epochs:
+            if writes and (time.monotonic() - saved > SAVE_SECONDS or state.epoch == recipe.epochs):
                 save()
     except KeyboardInterrupt:
         kept = f"continue with: python train.py --resume {folder}" if last.exists() else "nothing was saved yet"
         log.line(f"interrupted in epoch {state.epoch + 1}; {kept}")
         raise
-    log.metrics(state.history)
     log.close()
-    summary = report(folder, options, part, device)
+    summary = report(folder, options, part, device) if writes else {}
+    if shared:
+        meet()
     if part.fold:
         last.unlink()  # a finished fold keeps the weights that count
     return summary, setup
-
-
-def how_selected(part: "Part") -> str:
-    """For the log: which epoch counts."""
-    if part.select_on != part.test_name:
-        return "the last epoch counts"
-    warning = ": selected on the test set, for comparison with older figures only"
-    return f"they choose the epoch{warning if part.fold or part.test_name == 'PrivateTest' else ''}"
 
 
 def train_epoch(
@@ -385,6 +393,7 @@ def train_epoch(
     import torch.nn.functional as F
     from tqdm import tqdm
 
+    from utils.distributed import mean_over_processes
     from utils.schedule import factor
 
     parameters = [p for p in state.model.parameters() if p.requires_grad]
@@ -412,6 +421,8 @@ def train_epoch(
             state.ema.update_parameters(state.model)
         correct = (logits.argmax(1) == targets.argmax(1)).float().mean()
         totals += torch.stack([loss.detach(), correct])
+    if loader.share[1] > 1:
+        mean_over_processes(totals)
     train_loss, train_accuracy = (totals / len(loader)).tolist()
     return train_loss, train_accuracy, lr
 
@@ -454,65 +465,6 @@ def report(folder: Path, options: dict[str, Any], part: "Part", device: "torch.d
     if not part.fold:
         log.line(f"next: python evaluate.py --checkpoint {best} --data {options['data']}")
     return summary
-
-
-def pool_folds(folder: Path, options: dict[str, Any], parts: list["Part"]) -> dict[str, Any]:
-    """All folds as one: mean and deviation, every face's prediction, pooled accuracy of frames and of sequences."""
-    import numpy as np
-
-    from utils.metrics import accuracy_interval, compute_metrics, mean_by_group
-    from utils.predictions import read_predictions
-    from utils.report import write_summary
-    from utils.runlog import RunLog
-
-    folds = [read_predictions(folder / fold_folder(part.fold) / "predictions.csv") for part in parts]
-    labels, probabilities, index = (
-        np.concatenate([getattr(fold, name) for fold in folds]) for name in ("labels", "probabilities", "index")
-    )
-    extra = {name: np.concatenate([fold.extra[name] for fold in folds]) for name in folds[0].extra}
-    extra["fold"] = np.concatenate(
-        [np.full(len(fold.labels), part.fold) for part, fold in zip(parts, folds, strict=True)]
-    )
-    protocol = f"by {options['protocol']}" if "subject" in extra else "stratified"
-    summary = {"split": f"{len(parts)} folds {protocol}", "views": "ten", "selected_on": parts[0].select_on}
-    if parts[0].select_on == parts[0].test_name:
-        summary["selected_on"] = summary["split"]  # each fold by itself
-    summary["folds"] = _mean_and_deviation([(fold.predictions == fold.labels).mean() for fold in folds])
-    summary |= compute_metrics(labels, probabilities, parts[0].class_names)
-    line = f"{summary['split']}, ten-crop, {how_selected(parts[0])}: {_plus_minus(summary['folds'])} folds)"
-    line += f"; pooled {summary['accuracy']:.2%} of {summary['n']} faces"
-    if "sequence" in extra:
-        names = [
-            "/".join(map(str, key)) for key in zip(extra["fold"], extra["subject"], extra["sequence"], strict=True)
-        ]
-        sequence_labels, means = mean_by_group(labels, probabilities, names)
-        correct = means.argmax(1) == sequence_labels
-        summary["sequences"] = accuracy_interval(correct)
-        line += f", {summary['sequences']['accuracy']:.2%} of {summary['sequences']['n']} sequences"
-    write_summary(folder, summary, index, labels, probabilities, extra)
-    RunLog(folder).line(line)
-    return summary
-
-
-def summarise(folder: Path, summaries: list[dict[str, Any]]) -> dict[str, Any]:
-    """Mean and deviation over seeds."""
-    from utils.runlog import RunLog, write_json
-
-    summary = _mean_and_deviation([summary["accuracy"] for summary in summaries])
-    summary |= {name: summaries[0][name] for name in ("split", "views", "selected_on")}
-    write_json(folder / "summary.json", summary)
-    RunLog(folder).line(f"{summary['split']}, ten-crop: {_plus_minus(summary)} seeds)")
-    return summary
-
-
-def _mean_and_deviation(accuracies: list[float]) -> dict[str, Any]:
-    deviation = statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0
-    values = [float(accuracy) for accuracy in accuracies]
-    return {"n": len(values), "mean": statistics.mean(values), "deviation": float(deviation), "accuracies": values}
-
-
-def _plus_minus(summary: dict[str, Any]) -> str:
-    return f"{summary['mean']:.2%} +- {summary['deviation']:.2%} (n = {summary['n']}"
 
 
 if __name__ == "__main__":

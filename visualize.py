@@ -90,6 +90,7 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
 
 
 def visualize(args: argparse.Namespace) -> list[dict[str, Any]]:
+    from evaluate import older_formats
     from models import build_model
     from utils.checkpoint import load_classifier
     from utils.device import pick_device
@@ -99,7 +100,9 @@ def visualize(args: argparse.Namespace) -> list[dict[str, Any]]:
 
     paths = list_images(args.image or [sample_portrait()], skip=args.output)
     check_outputs(args.output, args.json, paths)
-    classifier = load_classifier(args.checkpoint, build_model, pick_device(args.device))
+    classifier = load_classifier(args.checkpoint, build_model, pick_device(args.device), older_formats())
+    if "origin" in classifier.info:
+        print(f"{printable(classifier.path)}: {classifier.info['origin']}", file=sys.stderr)
     found = [find(path, args.detect, args.margin, classifier.inputs["size"]) for path in paths]
     pictures = ask(classifier, found, args.views)
     shown = pictures[: how_many_fit(pictures)]

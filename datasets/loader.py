@@ -18,9 +18,12 @@ class FaceLoader:
     """Batches of augmented faces: x float32 (n, channels, crop, crop) and targets float32 (n, classes).
 
     n is the batch size, or five times that where the augmentation makes five crops of a face.
-
     pixels: uint8 (N, h, w). labels: integers (N,), or probabilities (N, classes).
     The last, incomplete batch of an epoch is left out (other faces every time), so that all have one shape.
+    Faces that take more than `memory` bytes (default: half of what is free on a GPU) stay with the host, and
+    batches of them are copied.
+    share: (which, of how many) equal parts of every batch this loader gives; for several processes. Together they
+    give what one loader alone would.
     """
 
     def __init__(
@@ -35,18 +38,27 @@ class FaceLoader:
         channels: int = 1,
         mean: float = 0.0,
         std: float = 1.0,
+        memory: float | None = None,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         if not len(pixels):
             raise ValueError("there are no faces to train on")
+        self.batch_size = min(batch_size, len(pixels))
+        if self.batch_size % share[1]:
+            raise ValueError(f"--batch-size {self.batch_size} cannot be shared equally by {share[1]} processes")
         draw(augment, 1, pixels.shape[-1], np.random.default_rng(0))  # an augmentation that cannot be is said here
-        self.pixels = torch.as_tensor(pixels).to(device)
+        self.augment, self.seed, self.device, self.share = augment, seed, torch.device(device), share
+        self.channels, self.mean, self.std = channels, mean, std
+        self.pixels = torch.as_tensor(pixels)
+        if memory is None:
+            memory = torch.cuda.mem_get_info(device)[0] / 2 if self.device.type == "cuda" else float("inf")
+        self.on_device = self.pixels.nbytes <= memory
+        if self.on_device:
+            self.pixels = self.pixels.to(self.device)
         targets = torch.as_tensor(labels)
         if targets.ndim == 1:
             targets = F.one_hot(targets.long(), num_classes)
-        self.targets = targets.float().to(device)
-        self.augment, self.seed, self.device = augment, seed, torch.device(device)
-        self.batch_size = min(batch_size, len(pixels))
-        self.channels, self.mean, self.std = channels, mean, std
+        self.targets = targets.float().to(self.device)
 
     def __len__(self) -> int:
         """Batches an epoch."""
@@ -57,14 +69,27 @@ class FaceLoader:
         augment = self.augment if mixing else replace(self.augment, mixup=0.0, cutmix=0.0)
         rng = np.random.default_rng([self.seed, epoch])
         used = len(self) * self.batch_size
-        order = torch.from_numpy(rng.permutation(len(self.pixels))[:used]).to(self.device)
+        order = torch.from_numpy(rng.permutation(len(self.pixels))[:used]).repeat_interleave(augment.views)
         params = draw(augment, used, self.pixels.shape[-1], rng)
         params = {name: value.to(self.device, non_blocking=True) for name, value in params.items()}
-        order = order.repeat_interleave(augment.views)
-        rows = augment.views * self.batch_size
-        for start in range(0, len(order), rows):
-            batch = slice(start, start + rows)
-            share = {name: value[batch] for name, value in params.items()}
-            x = transform(augment, self.pixels[order[batch]], share, self.mean, self.std)
-            x, targets = mix(x, self.targets[order[batch]], share, before=augment.views)
-            yield x.expand(-1, self.channels, -1, -1), targets
+        faces = order.to(self.device, non_blocking=True) if self.on_device else order
+        for start in range(0, len(order), augment.views * self.batch_size):
+            rows, extra = self._rows(start, augment.views)
+            share = {name: value[rows] for name, value in params.items()}
+            targets = self.targets[faces[rows].to(self.device)]
+            pixels = self.pixels[faces[rows]].to(self.device, non_blocking=True)
+            x = transform(augment, pixels, share, self.mean, self.std)
+            x, targets = mix(x, targets, share, before=augment.views)
+            yield x[extra:].expand(-1, self.channels, -1, -1), targets[extra:]
+
+    def _rows(self, start: int, views: int) -> tuple[slice | torch.Tensor, int]:
+        """This loader's rows of the batch that begins at `start`, and how many of them are only there to be mixed in.
+
+        A crop is mixed with the one `views` places before it (the first with the last of the batch), so that a share
+        has as many more rows in front.
+        """
+        which, of = self.share
+        rows = views * self.batch_size
+        if of == 1:
+            return slice(start, start + rows), 0
+        return start + (torch.arange(which * rows // of - views, (which + 1) * rows // of) % rows), views

@@ -185,6 +185,28 @@ def test_the_loader_takes_probabilities_and_small_sets():
         FaceLoader(np.zeros((0, 48, 48), np.uint8), np.zeros(0, int), 7, Augment(), 8)
 
 
+@pytest.mark.parametrize("augment", [EVERYTHING, Augment(crop=40, five=True, mixup=0.5, cutmix=1.0)])
+def test_shares_of_a_batch_add_up_to_the_batch(augment):
+    def loader(share=(0, 1), **kwargs):
+        return FaceLoader(PIXELS.numpy(), np.arange(N) % 7, 7, augment, 12, share=share, **kwargs)
+
+    parts = [list(loader((which, 3)).epoch(2)) for which in range(3)]
+    for step, (x, targets) in enumerate(loader().epoch(2)):
+        assert torch.equal(torch.cat([part[step][0] for part in parts]), x)
+        assert torch.equal(torch.cat([part[step][1] for part in parts]), targets)
+    with pytest.raises(ValueError, match="shared equally by 5"):
+        loader((0, 5))
+
+
+def test_faces_that_do_not_fit_on_the_device_stay_with_the_host():
+    batches = []
+    for memory in (None, 1000):
+        loader = FaceLoader(PIXELS.numpy(), np.arange(N) % 7, 7, EVERYTHING, 8, memory=memory)
+        assert loader.on_device == (memory is None)
+        batches.append(list(loader.epoch(1)))
+    assert all(torch.equal(a[0], b[0]) and torch.equal(a[1], b[1]) for a, b in zip(*batches, strict=True))
+
+
 def test_mixing_can_be_left_out():
     loader = FaceLoader(PIXELS.numpy(), np.arange(N) % 7, 7, EVERYTHING, 8)
     assert all(((t == 0) | (t == 1)).all() for _, t in loader.epoch(1, mixing=False))

@@ -99,7 +99,7 @@ def test_the_sample_portrait(look, tmp_path, capsys, checkpoint):
     assert json.loads((tmp_path / "out.json").read_text(encoding="utf-8")) == [image]
     header, row, *rest = capsys.readouterr().out.splitlines()
     assert header.split() == ["image", "face", "box", "(x", "y", "w", "h)", "prediction", *NAMES]
-    assert row.split()[:6] == [PORTRAIT, "1", *map(str, box)]
+    assert row.split()[:6] == [Path(PORTRAIT).name, "1", *map(str, box)]
     assert row.split()[6:] == [face["prediction"], *(f"{100 * v:.1f}%" for v in face["probabilities"].values())]
     assert len(header) == len(row)
     assert rest == [f"figure: {tmp_path / 'out.png'}", f"scores: {tmp_path / 'out.json'}"]

@@ -13,10 +13,12 @@ import torch
 from torch import nn
 
 from utils.files import replacing
+from utils.refusals import contents, pickled, what_else
 
 FORMAT_VERSION = 1
 NEEDED = ("format_version", "model_name", "model_kwargs", "inputs", "class_names", "dataset", "model")
-ABOUT = ("model_name", "recipe", "epoch", "best", "select_on", "val_views", "fold")  # where the weights come from
+ABOUT = ("model_name", "recipe", "epoch", "best", "select_on", "val_views", "fold", "origin")  # of the weights
+Adapt = Callable[[dict, Path], dict[str, Any] | None]  # what another program saved -> a checkpoint, or None
 
 
 @dataclass
@@ -43,9 +45,10 @@ def save_checkpoint(path: str | Path, state: dict[str, Any]) -> None:
         os.fsync(file.fileno())
 
 
-def load_checkpoint(path: str | Path) -> dict[str, Any]:
+def load_checkpoint(path: str | Path, adapt: Adapt | None = None) -> dict[str, Any]:
     """Read a checkpoint onto the CPU, with `weights_only=True`.
 
+    adapt: gets the content of a file that is no checkpoint of this project, and its path.
     Raises FileNotFoundError, or ValueError with what was found: a directory, a truncated or foreign file, a
     pickled module, an incomplete or newer checkpoint.
     """
@@ -59,17 +62,18 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         state = torch.load(content, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if b"torch" in content.getvalue()[:4096] or zipfile.is_zipfile(path):
-            raise ValueError(
-                f"{path} holds pickled Python objects besides tensors, and loading those would run code; save its"
-                f" state_dict alone, on a machine where the file is trusted ({str(error).splitlines()[0]})"
-            ) from None
-        raise ValueError(f"{path} is not a PyTorch checkpoint") from None
+            raise ValueError(pickled(path, str(error))) from None
+        raise ValueError(f"{path} is not a PyTorch checkpoint{what_else(content.getvalue())}") from None
     except Exception as error:  # damaged bytes end in any of a dozen kinds, IndexError and OSError among them
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{path} is truncated or not a PyTorch checkpoint ({reason}); fetch it again") from None
+        what = what_else(content.getvalue()) or f" ({reason}); fetch it again"
+        raise ValueError(f"{path} is truncated or not a PyTorch checkpoint{what}") from None
     missing = [key for key in NEEDED if key not in state] if isinstance(state, dict) else list(NEEDED)
     if missing:
-        raise ValueError(f"{path} is not a checkpoint of this project: it has no {', '.join(missing)}")
+        adapted = adapt(state, path) if adapt and isinstance(state, dict) else None
+        if adapted:
+            return adapted
+        raise ValueError(f"{path} is not a checkpoint of this project: it has no {', '.join(missing)}{contents(state)}")
     if state["format_version"] not in range(1, FORMAT_VERSION + 1):
         raise ValueError(
             f"{path} has format version {state['format_version']}; this code reads {FORMAT_VERSION}: update it"
@@ -97,15 +101,23 @@ def load_weights(model: nn.Module, tensors: dict[str, torch.Tensor], source: str
     model.load_state_dict(tensors)
 
 
-def start_from(model: nn.Module, path: str | Path, class_names: Sequence[str]) -> str:
+def start_from(model: nn.Module, path: str | Path, class_names: Sequence[str], adapt: Adapt | None = None) -> str:
     """Load a checkpoint's weights into a fresh network, the last layer's rows by the names of their classes.
 
-    Classes that the checkpoint does not know keep their random rows. Returns what was done, for the log.
+    Classes that the checkpoint does not know keep their random rows. A first convolution of several channels, which
+    all see the same gray face, is summed where the network has one. Returns what was done, for the log.
     """
-    state = load_checkpoint(path)
+    state = load_checkpoint(path, adapt)
     tensors = dict(state.get("ema") or state["model"])
     known = list(state["class_names"])
-    said = f"starts from {path} ({state['model_name']}, epoch {state.get('epoch')})"
+    about = state.get("origin") or f"{state['model_name']}, epoch {state.get('epoch')}"
+    said = f"starts from {path} ({about})"
+    channels = state["inputs"]["channels"]
+    for name, own in model.state_dict().items():
+        given = tensors.get(name)
+        if channels > 1 and given is not None and given.dim() == 4 and given.shape != own.shape == given[:, :1].shape:
+            tensors[name] = given.double().sum(1, keepdim=True).to(own.dtype)
+            said += f"; {channels} equal channels summed into one"
     if known != list(class_names):
         last = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)][-1]
         shared = [name for name in class_names if name in known]
@@ -118,31 +130,47 @@ def start_from(model: nn.Module, path: str | Path, class_names: Sequence[str]) -
                 tensors[name] = fresh
         new = [name for name in class_names if name not in known]
         said += f"; classes carried over: {', '.join(shared)}" + (f"; fresh: {', '.join(new)}" if new else "")
-    load_weights(model, tensors, str(path))
+    load_weights(model, tensors, f"{path} ({state['model_name']})")
     return said
 
 
 def release(state: dict[str, Any]) -> dict[str, Any]:
-    """The part of a checkpoint that testing needs, floating-point tensors in half precision."""
+    """The part of a checkpoint that testing needs, floating-point tensors in half precision where they fit into it."""
     kept = (*NEEDED, *ABOUT, "seed")
-    tensors = {
-        name: t.half() if t.is_floating_point() else t for name, t in (state.get("ema") or state["model"]).items()
-    }
+    tensors = {name: _halved(tensor) for name, tensor in (state.get("ema") or state["model"]).items()}
     return {key: state[key] for key in kept if key in state} | {"model": tensors}
 
 
+def _halved(tensor: torch.Tensor) -> torch.Tensor:
+    """In half precision; in float32 where that loses more than usual: values above 65504, or none above 1e-4.
+
+    The variances that batch normalisation keeps are that small where pixels are (those of [0, 1/255], say).
+    """
+    if not tensor.is_floating_point():
+        return tensor
+    half = tensor.half()
+    loss = (half.to(tensor.dtype) - tensor).abs().max()
+    return half if loss <= 1e-3 * tensor.abs().max() else tensor.float()
+
+
 def load_classifier(
-    path: str | Path, build_model: Callable[..., nn.Module], device: str | torch.device = "cpu"
+    path: str | Path,
+    build_model: Callable[..., nn.Module],
+    device: str | torch.device = "cpu",
+    adapt: Adapt | None = None,
 ) -> Classifier:
-    """Build the network a checkpoint describes and load its weights (the EMA's, where it has them)."""
-    state = load_checkpoint(path)
+    """Build the network a checkpoint describes and load its weights (the EMA's, where it has them).
+
+    adapt: makes a checkpoint of what another program saved, as `load_checkpoint` has it.
+    """
+    state = load_checkpoint(path, adapt)
     model = build_model(
         state["model_name"],
         num_classes=len(state["class_names"]),
         in_channels=state["inputs"]["channels"],
         **state["model_kwargs"],
     )
-    load_weights(model, state.get("ema") or state["model"], str(path))
+    load_weights(model, state.get("ema") or state["model"], f"{path} ({state['model_name']})")
     model = model.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
     info = {key: state[key] for key in ABOUT if key in state}
     return Classifier(model, tuple(state["class_names"]), state["dataset"], state["inputs"], str(path), info)

@@ -3,7 +3,10 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
 
 
 def rank() -> int:
@@ -27,9 +30,10 @@ def processes() -> Iterator[None]:
     if world() == 1:
         yield
         return
+    import torch
     import torch.distributed as dist
 
-    dist.init_process_group("gloo")
+    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     try:
         yield
     finally:
@@ -45,6 +49,24 @@ def from_first(value: Any) -> Any:
     box = [value]
     dist.broadcast_object_list(box, src=0)
     return box[0]
+
+
+def mean_over_processes(values: "torch.Tensor") -> "torch.Tensor":
+    """The mean of every process's tensor, in all of them."""
+    if world() > 1:
+        import torch.distributed as dist
+
+        dist.all_reduce(values)
+        values /= world()
+    return values
+
+
+def parallel(model: "torch.nn.Module") -> "torch.nn.Module":
+    """The network with gradients averaged over the processes, on GPUs also the statistics of batch normalisation."""
+    from torch.nn.parallel import DistributedDataParallel
+
+    device = next(model.parameters()).device
+    return DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
 
 
 def meet() -> None:

@@ -33,12 +33,17 @@ def create_run_folder(output: Path, name: str | None, automatic: str) -> Path:
 
 
 class RunLog:
-    """Prints, and keeps what was printed in log.txt; writes metrics.csv, and TensorBoard events where installed."""
+    """Prints, and keeps what was printed in log.txt; writes metrics.csv, and TensorBoard events where installed.
 
-    def __init__(self, folder: Path, tensorboard: bool = False) -> None:
-        self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+    A silent one does nothing: of several processes, one speaks.
+    """
+
+    def __init__(self, folder: Path, tensorboard: bool = False, silent: bool = False) -> None:
+        self.folder, self.silent = folder, silent
         self.writer = None
+        if silent:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
         if tensorboard:
             try:
                 from torch.utils.tensorboard import SummaryWriter
@@ -51,6 +56,8 @@ class RunLog:
         """One line, to the terminal (above a progress bar, if one is drawn) and to log.txt."""
         from tqdm import tqdm
 
+        if self.silent:
+            return
         tqdm.write(text, file=sys.stdout)
         sys.stdout.flush()
         with open(self.folder / "log.txt", "a", encoding="utf-8") as file:
