@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # imported where they are needed, so that --help and a wrong 
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 VIEWS = {"center": "center crop", "flip": "center crop and its mirror image", "five": "five crops", "ten": "ten crops"}
+WEIGHTS = Path(__file__).parent / "weights" / "small.pt"  # a small network for FER2013 that comes with the project
 SMALLEST = 16  # pixels; below that nobody sees a face
 DRAWN = {1: 640, 5: 1200}  # faces, from -> pixels of the photograph's long side in the figure
 
@@ -54,9 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help=f"pictures, or folders of them ({' '.join(IMAGE_ENDINGS)}) (default: matplotlib's sample portrait)",
     )
-    group.add_argument(
-        "--checkpoint", type=Path, default=Path("weights/small.pt"), metavar="PATH", help="network to ask"
-    )
+    group.add_argument("--checkpoint", type=Path, default=WEIGHTS, metavar="PATH", help="network to ask")
     group.add_argument(
         "--detect",
         default="auto",

@@ -273,3 +273,18 @@ def test_occlusion_map_finds_what_the_score_is_made_of():
     y, x = np.unravel_index(heat.argmin(), heat.shape)
     assert 28 <= y < 40 and 28 <= x < 40
     assert np.abs(occlusion_map(lambda pixels: np.ones(len(pixels)), face)).max() == 0
+
+
+def test_the_weights_that_come_with_the_project_see_the_sample_portrait(tmp_path, monkeypatch):
+    """From any folder, with nothing but --output."""
+    monkeypatch.chdir(tmp_path)
+    (image,) = visualize.main(["--output", "portrait.png", "--no-explain", "--device", "cpu"])
+    (face,) = image["faces"]
+    assert face["prediction"] == "Neutral" and (tmp_path / "portrait.png").exists()
+
+
+def test_the_weights_read_two_photographs(real_data, tmp_path):
+    """One frowns, the other weeps behind her hand."""
+    photographs = [str(real_data / "photos" / f"portrait-{number}.jpg") for number in (1, 2)]
+    images = visualize.main(["--image", *photographs, "--output", str(tmp_path / "p.png"), "--no-explain"])
+    assert [face["prediction"] for image in images for face in image["faces"]] == ["Angry", "Sad"]
