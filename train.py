@@ -15,6 +15,7 @@ the end the ten-crop result: summary.json, predictions.csv, confusion_matrix.png
 import argparse
 import json
 import math
+import textwrap
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
@@ -32,13 +33,14 @@ if TYPE_CHECKING:  # torch is imported where it is needed, so that --help and a 
     from datasets.parts import Part
     from utils.state import TrainState
 
-SAVE_SECONDS = 10  # last.pt is written after an epoch once this long has passed since the last time
+SAVE_SHARE = 0.05  # last.pt is written after an epoch, unless that would cost more than this part of the time
 CHANGEABLE = ("data", "device", "compile", "epochs")  # what may be said anew with --resume
 DATASETS = ("fer2013", "ckplus", "synthetic", "synthetic-ckplus")
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = Parser(prog="train.py", description=__doc__)
+    recipes = "\n".join(textwrap.fill(f"{name}: {RECIPES[name][0]}", 100, subsequent_indent="  ") for name in RECIPES)
+    parser = Parser(prog="train.py", description=__doc__, epilog=f"recipes:\n{recipes}")
     parser.add_argument("--recipe", default="default", choices=RECIPES, help="named set of options (utils/recipes.py)")
     parser.add_argument("--dataset", default="fer2013", choices=DATASETS, help="which faces")
     parser.add_argument("--data", type=Path, metavar="PATH", help="HDF5 file (default: data/<dataset>.h5)")
@@ -330,16 +332,18 @@ def fit(
         write_json(folder / "env.json", environment(describe_device(device)))
 
     best_weights: dict[str, torch.Tensor] = {}
-    saved = time.monotonic()
+    saved, cost = time.monotonic(), 0.0  # when last.pt was written, and how long that took
 
     def save() -> None:
-        nonlocal saved
+        nonlocal saved, cost
+        began = time.monotonic()
         if best_weights:
             save_checkpoint(best, about | {"model": best_weights, "epoch": state.best["epoch"], "best": state.best})
             best_weights.clear()
         save_checkpoint(last, about | state.state_dict())
         log.metrics(state.history)
         saved = time.monotonic()
+        cost = saved - began
 
     try:
         while state.epoch < recipe.epochs:
@@ -370,10 +374,12 @@ def fit(
                 best_weights.update((name, t.detach().clone()) for name, t in state.tested.state_dict().items())
             chosen = state.best if selects else {"epoch": 0}
             log.line(epoch_line(row, recipe.epochs, part.test_name, chosen, len(loader) * loader.batch_size))
-            if writes and (time.monotonic() - saved > SAVE_SECONDS or state.epoch == recipe.epochs):
+            due = (time.monotonic() - saved) * SAVE_SHARE >= cost or state.epoch == recipe.epochs
+            if writes and due:
                 save()
     except KeyboardInterrupt:
-        kept = f"continue with: python train.py --resume {folder}" if last.exists() else "nothing was saved yet"
+        run_folder = next(path for path in (folder, *folder.parents) if (path / "args.json").exists())
+        kept = f"continue with: python train.py --resume {run_folder}" if last.exists() else "nothing was saved yet"
         log.line(f"interrupted in epoch {state.epoch + 1}; {kept}")
         raise
     log.close()

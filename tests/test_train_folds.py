@@ -77,27 +77,30 @@ def test_a_fold_alone_and_the_same_fold_among_all_are_equal(ten_folds, tmp_path)
     assert all(torch.equal(alone[name], among[name]) for name in among)
 
 
-def test_folds_resume_between_and_inside(ten_folds, tmp_path, monkeypatch):
-    folder, summary, flags = ten_folds
-    monkeypatch.setattr(train, "SAVE_SECONDS", 0)
-    fit, calls = train.fit, []
+def test_folds_resume_between_and_inside(ten_folds, tmp_path, monkeypatch, capsys):
+    flags = ten_folds[2]
+    monkeypatch.setattr(train, "SAVE_SHARE", 1e9)  # after every epoch
+    flags = [*flags, "--epochs", "2", "--output", str(tmp_path), "--folds", "3"]
+    validate, calls = train.validate, []
 
     def interrupted(*args):
         calls.append(1)
-        if len(calls) == 3:
+        if len(calls) == 4:
             raise KeyboardInterrupt
-        return fit(*args)
+        return validate(*args)
 
-    monkeypatch.setattr(train, "fit", interrupted)
+    monkeypatch.setattr(train, "validate", interrupted)
     with pytest.raises(SystemExit):
-        train.main([*flags, "--output", str(tmp_path), "--name", "x", "--folds", "4"])
-    monkeypatch.setattr(train, "fit", fit)
+        train.main([*flags, "--name", "x"])
+    monkeypatch.setattr(train, "validate", validate)
+    assert load_checkpoint(tmp_path / "x" / "fold-02" / "last.pt")["epoch"] == 1
+    assert capsys.readouterr().out.strip().endswith(f"--resume {tmp_path / 'x'}")
     done = tmp_path / "x" / "fold-01" / "best.pt"
     before = done.stat().st_mtime_ns
     resumed = train.main(["--resume", str(tmp_path / "x")])
-    straight = train.main([*flags, "--output", str(tmp_path), "--name", "y", "--folds", "4"])
+    straight = train.main([*flags, "--name", "y"])
     assert done.stat().st_mtime_ns == before
-    assert resumed == straight and resumed["folds"]["n"] == 4
+    assert resumed == straight and resumed["folds"]["n"] == 3
 
 
 def test_processes_share_the_folds_with_the_same_result(ten_folds, tmp_path):
