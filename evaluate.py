@@ -69,9 +69,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--bs",
         "--batch_size",
         type=cli.positive_int,
-        default=512,
         metavar="N",
-        help="views at once",
+        help="views at once (default: 64 on a CPU, 1024 on a GPU)",
     )
     group.add_argument("--amp", action=argparse.BooleanOptionalAction, default=False, help="bfloat16, not float32")
 
@@ -201,7 +200,7 @@ def evaluate(
     faces: "FaceSet",
     split: str,
     views: str = "ten",
-    batch_size: int = 512,
+    batch_size: int | None = None,
     amp: bool = False,
 ) -> tuple[dict[str, Any], Tested]:
     """Return the metrics (all of metrics.json but `data`) and what they come from.
@@ -238,7 +237,7 @@ def evaluate(
 
 
 def predict_split(
-    classifiers: Sequence["Classifier"], faces: "FaceSet", split: str, views: str, batch_size: int, amp: bool
+    classifiers: Sequence["Classifier"], faces: "FaceSet", split: str, views: str, batch_size: int | None, amp: bool
 ) -> Tested:
     """Test every checkpoint on all of the split, or, if they come from a k-fold run on it, on its own fold."""
     import numpy as np
@@ -265,7 +264,7 @@ def predict_split(
 
 
 def mean_probabilities(
-    classifiers: Sequence["Classifier"], pixels: "np.ndarray", views: str, batch_size: int, amp: bool
+    classifiers: Sequence["Classifier"], pixels: "np.ndarray", views: str, batch_size: int | None, amp: bool
 ) -> "np.ndarray":
     """Softmax of each checkpoint's logits, averaged over the checkpoints: float64 (n, classes)."""
     from datasets.views import make_views
