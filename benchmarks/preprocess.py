@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.measure import Row
 from utils.cli import Parser, positive_int, run
 
 # Nothing large is imported up here: the peak memory of a child process counts from that of its parent.
@@ -111,6 +112,18 @@ def benchmark(source: Path, repeats: int) -> dict[str, Any]:
         result[side]["all_seconds"] = [one["seconds"] for one in work]
     result["ratio"] = {key: result[CLASSIC][key] / result[OURS][key] for key in HEADS if key != "import_seconds"}
     return result
+
+
+def rows(source: Path, repeats: int) -> list[Row]:
+    """The same for the table of all benchmarks."""
+    result = benchmark(source, repeats)
+    ours, classic = result[OURS], result[CLASSIC]
+    name = source.name
+    return [
+        Row("preprocess", f"{name} to HDF5", "s", tuple(ours["all_seconds"]), tuple(classic["all_seconds"])),
+        Row("preprocess", f"{name}, imports apart", "s", (ours["work_seconds"],), (classic["work_seconds"],)),
+        Row("preprocess", f"{name}, peak memory", "MiB", (ours["peak_mib"],), (classic["peak_mib"],)),
+    ]
 
 
 def table(result: dict[str, Any]) -> str:

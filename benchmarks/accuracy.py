@@ -1,0 +1,135 @@
+"""Seconds from process start to an accuracy on PublicTest.
+
+Ours: `prepare`, `train_epoch` and `validate` of train.py, the recipe as it is, without writing a run's folder. The
+usual: the plain loop in float32 with the same learning rates (but set once an epoch), momentum, weight decay, label
+smoothing and augmentation, without the average of the weights. Both are tested after every epoch with the same
+views and stop when they are there; the learning rate's schedule spans `epochs`, reached or not. So the seconds say
+what the epochs of one recipe cost; a recipe with fewer epochs may get there sooner.
+
+Every repeat is a process with a seed of its own.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.measure import Row, child, recipe_for, say
+
+if TYPE_CHECKING:
+    import torch
+
+    from datasets.parts import Part
+    from utils.recipes import Recipe
+
+
+def measure(
+    data: Path, models: list[str], target: float, repeats: int, both: bool, options: dict[str, Any]
+) -> list[Row]:
+    """Wall-clock seconds of the processes that reached `target` (0..1), and the epochs that they took.
+
+    options: device, workers, and batch_size, recipe, epochs, views, each of which may be None.
+    """
+    from datasets.storage import read_faces
+
+    read_faces(data, ["PublicTest"])  # a missing file is said here
+    rows = []
+    for model in models:
+        ends: dict[str, list[dict[str, Any]]] = {"ours": [], "usual": []}
+        for seed in range(repeats):
+            for side in ("ours", "usual") if both else ("ours",):
+                say(f"accuracy: {model}, seed {seed}, {side}")
+                given = options | {"data": str(data.resolve()), "model": model, "target": target}
+                end = child("benchmarks.accuracy", given | {"side": side, "seed": seed})
+                say(f"  {end['accuracy']:.2%} after {end['epochs']} epochs and {end['wall']:.1f} s")
+                ends[side].append(end)
+        reached = {side: [end for end in ended if end["accuracy"] >= target] for side, ended in ends.items()}
+        for what, key, unit in (("", "wall", "s"), (", epochs", "epochs", "epochs")):
+            values = (tuple(end[key] for end in reached[side]) for side in ("ours", "usual"))
+            rows.append(Row("accuracy", f"{model} to {target:.1%}{_missed(ends, reached)}{what}", unit, *values))
+    return rows
+
+
+def _missed(ends: dict[str, list], reached: dict[str, list]) -> str:
+    """Which runs did not get there, and so are not in the row."""
+    missed = [f"{side} {len(ends[side]) - len(reached[side])}" for side in ends if len(ends[side]) > len(reached[side])]
+    return f" (not reached: {', '.join(missed)})" if missed else ""
+
+
+def one_side(options: dict[str, Any]) -> dict[str, Any]:
+    """Train one side in this process until it is there, or the recipe's epochs are over."""
+    from datasets.parts import selecting_part
+    from datasets.storage import read_faces
+    from utils.device import pick_device
+
+    part = selecting_part(read_faces(options["data"], ["Training", "PublicTest"]))
+    given = {"epochs": options["epochs"], "val_views": options["views"]}
+    recipe = recipe_for(options["model"], options["batch_size"], options["recipe"], **given)
+    device = pick_device(options["device"])
+    epochs = {"ours": our_epochs, "usual": usual_epochs}[options["side"]]
+    accuracies = []
+    for accuracy in epochs(part, recipe, device, options):
+        accuracies.append(accuracy)
+        if accuracy >= options["target"]:
+            break
+    return {"epochs": len(accuracies), "accuracy": max(accuracies)}
+
+
+def our_epochs(part: "Part", recipe: "Recipe", device: "torch.device", options: dict[str, Any]) -> Iterator[float]:
+    """Yield the accuracy on the tested faces after every epoch."""
+    import torch
+
+    from train import build_parser, prepare, train_epoch, validate
+    from utils.seed import seed_torch
+
+    arguments = ["--device", str(device), "--seed", str(options["seed"])]
+    setup = prepare(vars(build_parser().parse_args(arguments)), recipe, part)
+    state, labels = setup.state, torch.as_tensor(part.test.labels)
+    pixels = torch.as_tensor(part.test.pixels).to(device)
+    for epoch in range(recipe.epochs):
+        seed_torch(options["seed"], epoch + 1)
+        train_epoch(state, setup.network, setup.loader, recipe, setup.amp)
+        _, accuracy = validate(state.tested, pixels, labels, setup.views, setup.amp)
+        state.epoch += 1
+        state.history.append({"val_accuracy": accuracy})
+        yield accuracy
+
+
+def usual_epochs(part: "Part", recipe: "Recipe", device: "torch.device", options: dict[str, Any]) -> Iterator[float]:
+    """Yield the accuracy on the tested faces after every epoch."""
+    import torch
+
+    from benchmarks.reference import (
+        plain_loader,
+        plain_optimizer,
+        predict_plain,
+        train_plain,
+        train_transform,
+        usual_settings,
+        view_transform,
+    )
+    from models import build_model
+    from utils.schedule import factor
+    from utils.seed import seed_torch
+
+    seed_torch(options["seed"])
+    model = build_model(recipe.model, len(part.class_names), dropout=recipe.dropout, pool=recipe.pool).to(device)
+    optimizer = plain_optimizer(model, recipe)
+    views = view_transform(recipe.val_views, recipe.crop, recipe.mean, recipe.std)
+    workers, size = options["workers"], recipe.batch_size
+    train = plain_loader(part.train_pixels, part.train_targets, train_transform(recipe), size, workers, train=True)
+    test = plain_loader(part.test.pixels, part.test.labels, views, size, workers, train=False)
+    labels = torch.as_tensor(part.test.labels)
+    accuracies: list[float] = []
+    with usual_settings():
+        for epoch in range(recipe.epochs):
+            for group in optimizer.param_groups:
+                group["lr"] = recipe.lr * factor(recipe, epoch + 0.5, accuracies)
+            train_plain(model, optimizer, train, device, recipe.label_smoothing)
+            accuracies.append((predict_plain(model, test, device).argmax(1) == labels).float().mean().item())
+            yield accuracies[-1]
+
+
+if __name__ == "__main__":
+    print(json.dumps(one_side(json.loads(sys.argv[1]))))

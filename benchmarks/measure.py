@@ -1,0 +1,146 @@
+"""What the benchmarks share: rows of the table, timing, faces and recipes to measure with, child processes."""
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+    from datasets.parts import Part
+    from utils.recipes import Recipe
+
+ROOT = Path(__file__).parents[1]
+FACES = 28_709  # FER2013's Training
+SIDE = 48
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: a value a repeat for each side. An empty side was not measured."""
+
+    benchmark: str
+    what: str
+    unit: str
+    ours: tuple[float, ...]
+    usual: tuple[float, ...] = ()
+    more_is_better: bool = False
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times better we are, by the medians; None where there is nothing to compare."""
+        if not self.ours or not self.usual:
+            return None
+        ours, usual = statistics.median(self.ours), statistics.median(self.usual)
+        over, under = (ours, usual) if self.more_is_better else (usual, ours)
+        return over / under if under else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain types, with medians and ratio."""
+        medians = {f"{side}_median": statistics.median(v) for side in ("ours", "usual") if (v := getattr(self, side))}
+        return asdict(self) | medians | {"ratio": self.ratio}
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Ratio, name, both sides as median (lowest to highest), unit."""
+    heads = ("ratio", "", "", "ours", "usual", "")
+    cells = [
+        (
+            "" if row.ratio is None else f"{row.ratio:.1f}x" if row.ratio >= 0.995 else f"{row.ratio:.2f}x",
+            row.benchmark,
+            row.what,
+            spread(row.ours),
+            spread(row.usual),
+            row.unit,
+        )
+        for row in rows
+    ]
+    widths = [max(len(line[column]) for line in (heads, *cells)) for column in range(len(heads))]
+    adjust = (str.rjust, str.ljust, str.ljust, str.rjust, str.rjust, str.ljust)
+    return "\n".join(
+        "  ".join(side(text, width) for side, text, width in zip(adjust, line, widths, strict=True)).rstrip()
+        for line in (heads, *cells)
+    )
+
+
+def spread(values: Sequence[float]) -> str:
+    """ "median (lowest to highest)"; the median alone of one value, "-" of none."""
+    if not values:
+        return "-"
+    digits = 0 if statistics.median(values) >= 100 else 2
+    middle, low, high = (f"{f(values):,.{digits}f}" for f in (statistics.median, min, max))
+    return middle if len(values) == 1 else f"{middle} ({low} to {high})"
+
+
+def say(text: str) -> None:
+    """Progress, on stderr: the table alone goes to stdout."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def seconds(device: "torch.device", work: Callable[[], Any]) -> float:
+    """Wall-clock seconds of `work()`, with what it left running on a GPU."""
+    import torch
+
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    wait()
+    start = time.perf_counter()
+    work()
+    wait()
+    return time.perf_counter() - start
+
+
+def child(module: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Run `python -m module OPTIONS-AS-JSON`; return the JSON it prints, with "wall", the seconds of the process."""
+    start = time.perf_counter()
+    command = [sys.executable, "-m", module, json.dumps(options, default=str)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    wall = time.perf_counter() - start
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise ValueError(f"{module} ended with status {done.returncode}: {last}")
+    return json.loads(done.stdout.splitlines()[-1]) | {"wall": wall}
+
+
+def training_part(data: Path, faces: int | None = None) -> "Part":
+    """The first `faces` (None: all) of the file's Training; random pixels of the same size where it is not there.
+
+    Speed does not depend on what a face shows.
+    """
+    from datasets import fer2013
+    from datasets.parts import limited, selecting_part
+    from datasets.storage import FaceSet, Split, read_faces
+
+    if data.is_file():
+        return limited(selecting_part(read_faces(data)), faces)
+    say(f"{data} is not there: random pixels stand in")
+    split = Split(*random_faces(faces or FACES))
+    few = Split(split.pixels[:1], split.labels[:1])
+    return selecting_part(FaceSet("fer2013", fer2013.CLASS_NAMES, {"Training": split, "PublicTest": few}, "random", ""))
+
+
+def random_faces(count: int) -> tuple[Any, Any]:
+    """Pixels uint8 (count, 48, 48) and labels int64 (count,), the same every time."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 256, (count, SIDE, SIDE), dtype=np.uint8), rng.integers(0, 7, count)
+
+
+def recipe_for(model: str, batch_size: int | None, name: str | None = None, **fields: Any) -> "Recipe":
+    """The named recipe with this model; by default "small" for that network and "default" for others. None: its own."""
+    from utils.recipes import make_recipe
+
+    given = fields | {"model": model, "batch_size": batch_size}
+    name = name or ("small" if model == "small" else "default")
+    return make_recipe(name, {key: value for key, value in given.items() if value is not None})
+
+
+def usual_batch_size(model: str, device: "torch.device") -> int:
+    """128, as the recipes have it; 32 for large networks on a CPU, where a step takes seconds."""
+    return 128 if device.type == "cuda" or model == "small" else 32

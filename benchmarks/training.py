@@ -1,0 +1,81 @@
+"""Training: optimizer steps on augmented batches, faces a second.
+
+Ours: `prepare` and `train_epoch` of train.py as a run calls them, with the recipe, bfloat16 where it pays,
+channels_last and, on a GPU, torch.compile; the moving average of the weights is part of it. The usual: the same
+network in float32 and channels_first, fed by the DataLoader of PIL transforms, and `loss.item()` at every step; no
+average. The start of its worker processes and the compilation are not counted, an epoch's random numbers are.
+"""
+
+from contextlib import closing
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from benchmarks.measure import Row, recipe_for, say, seconds, usual_batch_size
+
+if TYPE_CHECKING:
+    import torch
+
+    from datasets.loader import FaceLoader
+    from datasets.parts import Part
+
+WARM_UP = 2  # steps
+
+
+def measure(
+    part: "Part",
+    models: list[str],
+    device: "torch.device",
+    repeats: int,
+    workers: int,
+    batch_size: int | None = None,
+    steps: int | None = None,
+) -> list[Row]:
+    """Faces a second of both loops, for every model; `steps` of them a repeat."""
+    rows = []
+    for model in models:
+        size = min(batch_size or usual_batch_size(model, device), len(part.train_pixels))
+        few = 100 if device.type == "cuda" else 10 if model == "small" else 3
+        count = min(steps or few, len(part.train_pixels) // size)
+        rows.append(_one(part, model, device, repeats, workers, size, count))
+    return rows
+
+
+def _one(part: "Part", model: str, device: "torch.device", repeats: int, workers: int, size: int, steps: int) -> Row:
+    from benchmarks.reference import (
+        endless,
+        plain_loader,
+        plain_optimizer,
+        train_plain,
+        train_transform,
+        usual_settings,
+    )
+    from datasets.parts import limited
+    from models import build_model
+    from train import build_parser, prepare, train_epoch
+
+    recipe = recipe_for(model, size)
+    options = vars(build_parser().parse_args(["--device", str(device)]))
+    setup = prepare(options, recipe, limited(part, steps * size))
+    warm = prepare(options, recipe, limited(part, min(WARM_UP, steps) * size), setup).loader
+
+    network = build_model(model, len(part.class_names)).to(device)
+    optimizer = plain_optimizer(network, recipe)
+    loader = plain_loader(part.train_pixels, part.train_targets, train_transform(recipe), size, workers, train=True)
+
+    def our_steps(faces: "FaceLoader") -> float:
+        return seconds(device, lambda: train_epoch(setup.state, setup.network, faces, recipe, setup.amp))
+
+    def usual_steps() -> float:
+        # closed at the end, so that the workers do not fill their queue beside our turn
+        with usual_settings(), closing(endless(loader)) as batches:
+            train_plain(network, optimizer, islice(batches, WARM_UP), device)
+            return seconds(device, lambda: train_plain(network, optimizer, islice(batches, steps), device))
+
+    say(f"train: {model}, {steps} steps of {size} faces, {'bfloat16' if setup.amp else 'float32'} and float32")
+    our_steps(warm)
+    rates: dict[str, list[float]] = {"ours": [], "usual": []}
+    for _ in range(repeats):
+        rates["ours"].append(steps * size / our_steps(setup.loader))
+        rates["usual"].append(steps * size / usual_steps())
+    what = f"{model}, batches of {size}"
+    return Row("train", what, "faces/s", tuple(rates["ours"]), tuple(rates["usual"]), more_is_better=True)
