@@ -109,14 +109,15 @@ def random_boxes(area: np.ndarray, aspect: np.ndarray, size: int, rng: np.random
 def transform(augment: Augment, pixels: torch.Tensor, params: Params, mean: float, std: float) -> torch.Tensor:
     """uint8 (n, h, w) -> float32 (n, 1, crop, crop): geometry, light, gray boxes, then (pixel / 255 - mean) / std."""
     x = warp(pixels, params, augment.crop) if augment.affine else shift(pixels, params, augment.crop).float()
-    x = x / 255
     if "light" in params:
         gain, offset = params["light"][:, :, None, None].unbind(1)
-        average = x.mean((1, 2), keepdim=True)
-        x = ((x - average) * gain + average + offset).clamp(0, 1)
+        average = x.mean((1, 2), keepdim=True) / 255
+        x = torch.addcmul(average * (1 - gain) + offset, x, gain / 255).clamp_(0, 1)
+    else:
+        x = x / 255
     if "erase" in params:
-        x = torch.where(inside(params["erase"], augment.crop), 0.5, x)
-    return ((x - mean) / std)[:, None]
+        x.masked_fill_(inside(params["erase"], augment.crop), 0.5)
+    return x.sub_(mean).mul_(1 / std)[:, None]
 
 
 def shift(pixels: torch.Tensor, params: Params, crop: int) -> torch.Tensor:
@@ -141,12 +142,11 @@ def warp(pixels: torch.Tensor, params: Params, crop: int) -> torch.Tensor:
     n, h, w = pixels.shape
     steps = torch.arange(crop, device=pixels.device)
     columns = torch.where(params["flip"][:, None], crop - 1 - steps, steps)
-    y = (params["shift"][:, :1] + steps - (h - 1) / 2)[:, :, None]  # (n, crop, 1), from the face's center
-    x = (params["shift"][:, 1:] + columns - (w - 1) / 2)[:, None, :]
-    (yy, yx), (xy, xx) = (row.unbind(1) for row in params["matrix"][..., None, None].unbind(1))
-    source_y = yy * y + yx * x + (h - 1) / 2  # (n, crop, crop), in input pixels
-    source_x = xy * y + xx * x + (w - 1) / 2
-    grid = torch.stack([2 * source_x / (w - 1) - 1, 2 * source_y / (h - 1) - 1], -1)
+    y = (params["shift"][:, :1] + steps - (h - 1) / 2)[:, :, None, None]  # (n, crop, 1, 1), from the face's center
+    x = (params["shift"][:, 1:] + columns - (w - 1) / 2)[:, None, :, None]  # (n, 1, crop, 1)
+    to_y, to_x = params["matrix"].unbind(1)  # (n, 2) each: what a step in y and one in x add, in input pixels
+    by_y, by_x = torch.stack([to_x * (2 / (w - 1)), to_y * (2 / (h - 1))], 2)[:, :, None, None].unbind(1)
+    grid = y * by_y + x * by_x  # (n, crop, crop, 2): x before y, in units of half the face
     return F.grid_sample(pixels[:, None].float(), grid, padding_mode="reflection", align_corners=True)[:, 0]
 
 

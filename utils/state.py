@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from utils.checkpoint import load_weights
 
@@ -53,16 +53,33 @@ class TrainState:
         self.epoch, self.history, self.best = state["epoch"], list(state["history"]), dict(state["best"])
 
 
+class Average(AveragedModel):
+    """`AveragedModel` with `averaged`'s decay; one call for all weights, and nothing that waits for a GPU."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        super().__init__(model, use_buffers=True)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        n = int(self.n_averaged)  # lies on the CPU
+        decay = min(self.decay, (1 + n) / (10 + n)) if n else 0.0
+        pairs = zip(_tensors(self.module), _tensors(model), strict=True)
+        averages, values = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)
+        torch._foreach_lerp_(averages, values, 1 - decay)
+        self.n_averaged += 1
+
+
+def _tensors(model: nn.Module) -> list[torch.Tensor]:
+    return [*model.parameters(), *model.buffers()]
+
+
 def averaged(model: nn.Module, decay: float) -> AveragedModel:
     """An exponential moving average of weights and buffers whose decay rises to `decay` over the first steps.
 
     At step n it is min(decay, (1 + n) / (10 + n)), so that short runs are not dominated by the initial weights.
     """
-
-    def average(averages, values, n):
-        get_ema_multi_avg_fn(min(decay, (1 + int(n)) / (10 + int(n))))(averages, values, n)
-
-    return AveragedModel(model, multi_avg_fn=average, use_buffers=True).eval().requires_grad_(False)
+    return Average(model, decay).eval().requires_grad_(False)
 
 
 def make_optimizer(model: nn.Module, recipe: Any) -> torch.optim.Optimizer:
@@ -71,7 +88,7 @@ def make_optimizer(model: nn.Module, recipe: Any) -> torch.optim.Optimizer:
     others = [p for p in model.parameters() if not (p.ndim > 1 or recipe.decay_all)]
     groups = [{"params": matrices, "weight_decay": recipe.weight_decay}]
     groups += [{"params": others, "weight_decay": 0.0}] if others else []
-    fused = next(model.parameters()).is_cuda
+    fused = next(model.parameters()).device.type in ("cuda", "cpu")
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=recipe.lr, betas=(recipe.momentum, 0.999), fused=fused)
     nesterov = recipe.nesterov and recipe.momentum > 0
