@@ -386,7 +386,7 @@ def fit(
     summary = report(folder, options, part, device) if writes else {}
     if shared:
         meet()
-    if part.fold:
+    if part.fold and writes:
         last.unlink()  # a finished fold keeps the weights that count
     return summary, setup
 
