@@ -26,6 +26,7 @@ class Augment:
     rotate: float = 0.0  # degrees, uniform in +-
     scale: float = 0.0  # size, uniform in 1 +-
     shear: float = 0.0  # degrees, uniform in +-
+    stretch: float = 0.0  # height to width, log-uniform from 1 / (1 + stretch) to 1 + stretch
     brightness: float = 0.0  # added to pixels in [0, 1], uniform in +-
     contrast: float = 0.0  # factor about the face's mean, uniform in 1 +-
     erase: float = 0.0  # probability of a gray box (Zhong et al., arXiv:1708.04896)
@@ -38,7 +39,7 @@ class Augment:
     @property
     def affine(self) -> bool:
         """Whether geometry is more than shifts and mirror images."""
-        return bool(self.rotate or self.scale or self.shear)
+        return bool(self.rotate or self.scale or self.shear or self.stretch)
 
     @property
     def views(self) -> int:
@@ -74,6 +75,9 @@ def draw(augment: Augment, n: int, size: int, rng: np.random.Generator) -> dict[
         shear = np.tan(np.deg2rad(some(augment.shear)))
         cos, sin = np.cos(angle) / scale, np.sin(angle) / scale
         params["matrix"] = np.stack([cos, sin - shear * cos, -sin, cos + shear * sin], 1).reshape(n, 2, 2)
+        if augment.stretch:
+            high = np.exp(some(np.log1p(augment.stretch)) / 2)[:, None]
+            params["matrix"] *= np.stack([1 / high, high], 2)  # columns: offsets in y are divided, in x multiplied
     if augment.brightness or augment.contrast:
         chosen = rng.random(n) < augment.probability
         gain = 1 + augment.contrast * rng.uniform(-1, 1, n) * chosen

@@ -29,7 +29,7 @@ def test_shift_is_pad_crop_flip(crop, pad):
 
 
 def test_warp_is_bilinear_resampling_of_each_face():
-    augment = Augment(crop=44, pad=2, rotate=20, scale=0.2, shear=10)
+    augment = Augment(crop=44, pad=2, rotate=20, scale=0.2, shear=10, stretch=0.2)
     params = parameters(augment)
     got = warp(PIXELS, params, 44).numpy()
     for i in range(N):
@@ -63,6 +63,13 @@ def test_the_matrix_is_rotation_size_and_shear(rotate, scale, shear):
         angles = torch.atan2(matrix[:, 0, 1], matrix[:, 0, 0]).rad2deg()
         assert 10 < angles.abs().max() <= 30
         torch.testing.assert_close(matrix @ matrix.mT, torch.eye(2).expand(N, 2, 2), atol=1e-6, rtol=0)
+
+
+def test_stretch_keeps_the_area_and_changes_the_ratio():
+    matrix = parameters(Augment(stretch=0.33))["matrix"]
+    torch.testing.assert_close(torch.linalg.det(matrix), torch.ones(N))
+    ratio = matrix[:, 1, 1] / matrix[:, 0, 0]  # a higher face reads its rows closer together
+    assert 1 / 1.34 < ratio.min() < 0.9 and 1.1 < ratio.max() < 1.34
 
 
 def test_light_normalisation_and_erasing():
@@ -150,7 +157,7 @@ def test_translation_moves_whole_pixels_for_some():
     assert shifts.abs().max() <= 10 and (shifts == 0).any() and (shifts != 0).any()
 
 
-EVERYTHING = Augment(44, 2, False, 0.5, 0.1, 10, 0.1, 5, 0.1, 0.1, 0.3, 0.2, 0.2, 1.0, 0.5)
+EVERYTHING = Augment(44, 2, False, 0.5, 0.1, 10, 0.1, 5, 0.1, 0.1, 0.1, 0.3, 0.2, 0.2, 1.0, 0.5)
 
 
 def test_an_epoch_is_a_function_of_seed_and_epoch():

@@ -58,6 +58,7 @@ class Recipe:
     rotate: float = option(10.0, "augmentation", "degrees, up to")
     scale: float = option(0.1, "augmentation", "change of size, up to")
     shear: float = option(0.0, "augmentation", "degrees, up to")
+    stretch: float = option(0.0, "augmentation", "height to width, up to 1 + this and down to its inverse")
     brightness: float = option(0.1, "augmentation", "added to pixels in [0, 1], up to")
     contrast: float = option(0.2, "augmentation", "change of contrast, up to")
     probability: float = option(
@@ -106,7 +107,14 @@ RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
             **{"epochs": 300, "batch_size": 128, "lr": 0.1, "weight_decay": 1e-4, "decay_all": True, "ema": 0.0},
             **{"schedule": "plateau", "gamma": 0.75, "patience": 5, "mixup": 1.0, "mix_off": 0.0},
             **{"crop": 40, "pad": 0, "five": True, "translate": 0.2, "probability": 0.5, "rotate": 10.0, "scale": 0.1},
-            **{"brightness": 0.25, "contrast": 0.5, "erase": 0.5, "erase_area": 0.33, "val_views": "ten"},
+            **{
+                "stretch": 0.33,
+                "brightness": 0.25,
+                "contrast": 0.5,
+                "erase": 0.5,
+                "erase_area": 0.33,
+                "val_views": "ten",
+            },
         },
     ),
     "ckplus": (
