@@ -290,7 +290,8 @@ def fit(
     last, best = folder / "last.pt", folder / "best.pt"
     if part.fold and (folder / "summary.json").exists() and not last.exists():
         return json.loads((folder / "summary.json").read_text(encoding="utf-8")), before  # done
-    setup = prepare(options, recipe, part, before, shared)
+    begun = {"init": None} if last.exists() else {}  # a begun run needs no longer what it started from
+    setup = prepare(options | begun, recipe, part, before, shared)
     state, loader, device = setup.state, setup.loader, setup.device
     test_pixels = torch.as_tensor(part.test.pixels).to(device)
     test_labels = torch.as_tensor(part.test.labels)

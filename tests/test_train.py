@@ -155,6 +155,15 @@ def test_several_seeds_give_mean_and_deviation(faces_file, tmp_path):
     assert (tmp_path / "three" / "seed-2" / "best.pt").exists()
 
 
+def test_a_begun_run_goes_on_without_the_checkpoint_it_started_from(finished, faces_file, tmp_path):
+    start = tmp_path / "start.pt"
+    start.write_bytes((finished[0] / "best.pt").read_bytes())
+    run(faces_file, tmp_path, "--name", "c", "--init", str(start), "--epochs", "1")
+    start.unlink()
+    train.main(["--resume", str(tmp_path / "c"), "--epochs", "2"])
+    assert [row["epoch"] for row in rows(tmp_path / "c")] == ["1", "2"]
+
+
 def test_training_starts_from_a_checkpoint(finished, faces_file, tmp_path):
     best = finished[0] / "best.pt"
     run(faces_file, tmp_path, "--name", "b", "--init", str(best), "--epochs", "1", "--lr", "1e-30", "--warmup", "0")

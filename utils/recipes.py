@@ -5,7 +5,7 @@ field: it becomes a flag, a recipe key and an entry of the checkpoint. To add a 
 """
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -149,11 +149,8 @@ def make_recipe(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe
     return recipe
 
 
-def add_recipe_flags(parser: argparse.ArgumentParser, types: Mapping[str, Callable[[str], Any]] | None = None) -> None:
-    """A flag for every field, in groups; a flag that is not given leaves nothing in the namespace.
-
-    types: fields whose text wants another conversion than their default's type.
-    """
+def add_recipe_flags(parser: argparse.ArgumentParser) -> None:
+    """A flag for every field, in groups; a flag that is not given leaves nothing in the namespace."""
     groups: dict[str, argparse._ArgumentGroup] = {}
     for f in fields(Recipe):
         name = f.metadata["group"]
@@ -164,7 +161,7 @@ def add_recipe_flags(parser: argparse.ArgumentParser, types: Mapping[str, Callab
         if isinstance(f.default, bool):
             kwargs: dict[str, Any] = {"action": argparse.BooleanOptionalAction}
         else:
-            kwargs = {"type": (types or {}).get(f.name, type(f.default)), "choices": f.metadata["choices"]}
+            kwargs = {"type": type(f.default), "choices": f.metadata["choices"]}
             if not f.metadata["choices"]:
                 kwargs["metavar"] = (
                     "N" if isinstance(f.default, int) else "X" if isinstance(f.default, float) else "NAME"
