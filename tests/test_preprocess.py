@@ -42,7 +42,7 @@ ROWS = [
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
     """Files of 59 rows are several chunks and blocks long, with a rest in both."""
-    monkeypatch.setattr(raw_csv, "ROWS_A_CHUNK", 12)
+    monkeypatch.setattr(raw_csv, "BYTES_A_CHUNK", 90_000)  # about 12 rows
     monkeypatch.setattr(raw_csv, "ROWS_A_BLOCK", 5)
 
 
@@ -226,9 +226,9 @@ ROW_FAULTS = {
         "row 2 .*it has 2303 pixels",
     ),
     "unknown Usage": (with_row(33, usage="Test"), "row 33 .*Usage is 'Test', not one of Training, PublicTest, Priv"),
-    "a column too many": (with_row(3, usage="Training,1"), r"row 3 \(line 4\): it has a column too many, '1'"),
+    "a column too many": (with_row(3, usage="Training,1"), r"row 3 \(line 4\): it has 4 columns, the header 3"),
     "two columns too many": (with_row(3, usage="Training,1,2"), r"row 3 \(line 4\): it has 5 columns, the header 3"),
-    "row 1 the longest": (with_row(1, usage="Training,1,2,3"), r"row 1 \(line 2\): it has more columns than the he"),
+    "row 1 the longest": (with_row(1, usage="Training,1,2,3"), r"row 1 \(line 2\): it has 6 columns, the header 3"),
     "a long pixel": (with_row(2, pixels=" ".join(["000000000999", *GOOD[1:]])), "row 2 .*pixel 1 is '000000000999'"),
     "after a blank line": (with_row(3, emotion="9").replace(b"Training\n", b"Training\n\n", 1), r"row 3 \(line 5\)"),
     "bytes of another kind": (with_row(3, pixels="\0" * 50), "row 3 .*pixel 1 is "),
@@ -507,7 +507,7 @@ def test_twin_mask_marks_the_faces_that_are_in_the_reference():
 def test_fast_parser_agrees_with_int_or_declines(row, place, cut, put):
     texts = [text for _, text, _ in ROWS[:5]]
     texts[row] = texts[row][:place] + put + texts[row][place + cut :]
-    pixels = raw_csv.parse_pixels(texts)
+    pixels = raw_csv.parse_pixels([text.encode() for text in texts])
     usual = re.fullmatch(r"\d{1,3}( \d{1,3}){2303}", texts[row]) and max(map(int, texts[row].split())) <= 255
     assert (pixels is not None) == bool(usual)
     if usual:
