@@ -83,8 +83,7 @@ def one_side(options: dict[str, Any]) -> dict[str, Any]:
 
     def ours(count: int, amp: bool = False) -> torch.Tensor:
         views = make_views("ten", recipe.crop, mean=recipe.mean, std=recipe.std)
-        at_once = min(256, 10 * (faces // 4))  # predict's default, or fewer so that a quarter fills a batch
-        return predict(model, pixels[:count], views, at_once, amp)
+        return predict(model, pixels[:count], views, amp=amp)
 
     def usual(count: int) -> torch.Tensor:
         transform = view_transform("ten", recipe.crop, recipe.mean, recipe.std)

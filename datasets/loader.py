@@ -68,28 +68,30 @@ class FaceLoader:
         """The batches of one epoch; `mixing=False` leaves MixUp and CutMix out."""
         augment = self.augment if mixing else replace(self.augment, mixup=0.0, cutmix=0.0)
         rng = np.random.default_rng([self.seed, epoch])
-        used = len(self) * self.batch_size
-        order = torch.from_numpy(rng.permutation(len(self.pixels))[:used]).repeat_interleave(augment.views)
+        views, used = augment.views, len(self) * self.batch_size
+        order = torch.from_numpy(rng.permutation(len(self.pixels))[:used]).repeat_interleave(views)
         params = draw(augment, used, self.pixels.shape[-1], rng)
+        rows, extra = views * self.batch_size, 0  # of a batch; and how many are only there to be mixed in
+        if self.share[1] > 1:
+            own = self._own_rows(views)
+            order, params = order[own], {name: value[own] for name, value in params.items()}
+            rows, extra = len(own) // len(self), views
         params = {name: value.to(self.device, non_blocking=True) for name, value in params.items()}
-        faces = order.to(self.device, non_blocking=True) if self.on_device else order
-        for start in range(0, len(order), augment.views * self.batch_size):
-            rows, extra = self._rows(start, augment.views)
-            share = {name: value[rows] for name, value in params.items()}
-            targets = self.targets[faces[rows].to(self.device)]
-            pixels = self.pixels[faces[rows]].to(self.device, non_blocking=True)
+        faces = order.to(self.device, non_blocking=True)
+        for batch in (slice(start, start + rows) for start in range(0, len(order), rows)):
+            pixels = self.pixels[(faces if self.on_device else order)[batch]].to(self.device, non_blocking=True)
+            share = {name: value[batch] for name, value in params.items()}
             x = transform(augment, pixels, share, self.mean, self.std)
-            x, targets = mix(x, targets, share, before=augment.views)
+            x, targets = mix(x, self.targets[faces[batch]], share, before=views)
             yield x[extra:].expand(-1, self.channels, -1, -1), targets[extra:]
 
-    def _rows(self, start: int, views: int) -> tuple[slice | torch.Tensor, int]:
-        """This loader's rows of the batch that begins at `start`, and how many of them are only there to be mixed in.
+    def _own_rows(self, views: int) -> torch.Tensor:
+        """This loader's rows of an epoch, batch after batch.
 
-        A crop is mixed with the one `views` places before it (the first with the last of the batch), so that a share
-        has as many more rows in front.
+        A crop is mixed with the one `views` places before it (the first with the last of the batch), so that every
+        share has as many more rows in front.
         """
         which, of = self.share
         rows = views * self.batch_size
-        if of == 1:
-            return slice(start, start + rows), 0
-        return start + (torch.arange(which * rows // of - views, (which + 1) * rows // of) % rows), views
+        one = torch.arange(which * rows // of - views, (which + 1) * rows // of) % rows
+        return (torch.arange(len(self))[:, None] * rows + one).flatten()

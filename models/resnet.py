@@ -23,8 +23,8 @@ class BasicBlock(nn.Module):
         self.shortcut = make_shortcut(channels, width, stride)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        out = F.relu(self.bn1(self.conv1(x)))
-        return F.relu(self.bn2(self.conv2(out)) + self.shortcut(x))
+        out = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        return F.relu(self.bn2(self.conv2(out)).add_(self.shortcut(x)), inplace=True)
 
 
 class Bottleneck(nn.Module):
@@ -43,9 +43,9 @@ class Bottleneck(nn.Module):
         self.shortcut = make_shortcut(channels, 4 * width, stride)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        out = F.relu(self.bn1(self.conv1(x)))
-        out = F.relu(self.bn2(self.conv2(out)))
-        return F.relu(self.bn3(self.conv3(out)) + self.shortcut(x))
+        out = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        out = F.relu(self.bn2(self.conv2(out)), inplace=True)
+        return F.relu(self.bn3(self.conv3(out)).add_(self.shortcut(x)), inplace=True)
 
 
 def make_shortcut(channels: int, width: int, stride: int) -> nn.Sequential:
@@ -94,7 +94,7 @@ class ResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = F.relu(self.bn1(self.conv1(x)))  # (n, 64, h, w)
+        x = F.relu(self.bn1(self.conv1(x)), inplace=True)  # (n, 64, h, w)
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))  # (n, 512 or 2048, h / 8, w / 8)
         x = self.pool(x).flatten(1)
         return self.linear(self.dropout(x))

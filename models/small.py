@@ -34,6 +34,6 @@ class Small(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = F.relu(self.bn1(self.conv1(x)))  # (n, 24, h, w)
+        x = F.relu(self.bn1(self.conv1(x)), inplace=True)  # (n, 24, h, w)
         x = self.stages(x)  # (n, 192, h / 8, w / 8)
         return self.linear(self.dropout(x.mean((2, 3))))
