@@ -40,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
         help=f"of {', '.join(MODELS)} (default: small, resnet18 and, for train, vgg19; accuracy: small)",
     )
     parser.add_argument(
-        "--batch-size", type=positive_int, metavar="N", help="default: 128; large networks on a CPU: 32"
+        "--batch-size", type=positive_int, metavar="N", help="default: 128; test, large networks on a CPU: 16"
     )
     parser.add_argument("--steps", type=positive_int, metavar="N", help="of train, a repeat (default: 100 on a GPU)")
     parser.add_argument("--faces", type=positive_int, metavar="N", help="use the first N at most: a quick look")

@@ -139,8 +139,3 @@ def recipe_for(model: str, batch_size: int | None, name: str | None = None, **fi
     given = fields | {"model": model, "batch_size": batch_size}
     name = name or ("small" if model == "small" else "default")
     return make_recipe(name, {key: value for key, value in given.items() if value is not None})
-
-
-def usual_batch_size(model: str, device: "torch.device") -> int:
-    """128, as the recipes have it; 32 for large networks on a CPU, where a step takes seconds."""
-    return 128 if device.type == "cuda" or model == "small" else 32

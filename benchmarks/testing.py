@@ -14,7 +14,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.measure import Row, child, random_faces, recipe_for, say, seconds, usual_batch_size
+from benchmarks.measure import Row, child, random_faces, recipe_for, say, seconds
 
 if TYPE_CHECKING:
     import torch
@@ -35,9 +35,8 @@ def measure(
     """Speed and memory of both sides, for every model; `faces` limits how many are tested at most."""
     rows = []
     for model in models:
-        size = batch_size or usual_batch_size(model, device)
-        if device.type == "cpu" and model != "small":
-            size = batch_size or 16  # a forward pass has ten times as many
+        # the usual forward pass has ten times as many; large networks take minutes over that on a CPU
+        size = batch_size or (128 if device.type == "cuda" or model == "small" else 16)
         count = 4 * (FACES if device.type == "cuda" else size)  # a quarter of them: PrivateTest, or one batch
         count = max(4, min(faces or count, count) // 4 * 4)
         size = min(size, count // 4)

@@ -10,7 +10,7 @@ from contextlib import closing
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from benchmarks.measure import Row, recipe_for, say, seconds, usual_batch_size
+from benchmarks.measure import Row, recipe_for, say, seconds
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +33,7 @@ def measure(
     """Faces a second of both loops, for every model; `steps` of them a repeat."""
     rows = []
     for model in models:
-        size = min(batch_size or usual_batch_size(model, device), len(part.train_pixels))
+        size = min(batch_size or 128, len(part.train_pixels))
         few = 100 if device.type == "cuda" else 10 if model == "small" else 3
         count = min(steps or few, len(part.train_pixels) // size)
         rows.append(_one(part, model, device, repeats, workers, size, count))
