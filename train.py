@@ -227,6 +227,7 @@ def prepare(
     from utils.state import TrainState, averaged, make_optimizer
 
     device = pick_device(options["device"])
+    torch.backends.cudnn.benchmark = True  # on a GPU: all batches have one shape, so the fastest kernel is looked for
     seed_torch(options["seed"])
     classes = len(part.class_names)
     model = build_model(recipe.model, classes, dropout=recipe.dropout, pool=recipe.pool)

@@ -46,7 +46,7 @@ class Found(NamedTuple):
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = Parser(description=__doc__)
+    parser = Parser(prog="visualize.py", description=__doc__)
     group = parser.add_argument_group("input")
     group.add_argument(
         "--image",

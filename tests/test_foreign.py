@@ -134,7 +134,7 @@ def test_training_starts_from_summed_channels_and_rows_by_class_name(tmp_path, v
         logits = model.double()(faces(4)[:, None, 2:46, 2:46].double() / 255)
     wanted = plain.run("vgg", 11, vgg11, plain.see("WuJie1010", faces(4)[:, 2:46, 2:46]))
     assert_equal(logits[:, :6], wanted[:, :6], tolerance=1e-5)
-    with pytest.raises(ValueError, match=r"x \(vgg11\) does not fit the network"):
+    with pytest.raises(ValueError, match="x, a checkpoint of --model vgg11, does not fit the network"):
         start_from(build_model("vgg13", 7), tmp_path / "x", fer2013.CLASS_NAMES, ADAPT)
 
 

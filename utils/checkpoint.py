@@ -16,6 +16,7 @@ from utils.files import replacing
 from utils.refusals import contents, pickled, what_else
 
 FORMAT_VERSION = 1
+NAMED = 8  # tensors that an error names of each kind
 NEEDED = ("format_version", "model_name", "model_kwargs", "inputs", "class_names", "dataset", "model")
 ABOUT = ("model_name", "recipe", "epoch", "best", "select_on", "val_views", "fold", "origin")  # of the weights
 Adapt = Callable[[dict, Path], dict[str, Any] | None]  # what another program saved -> a checkpoint, or None
@@ -73,7 +74,10 @@ def load_checkpoint(path: str | Path, adapt: Adapt | None = None) -> dict[str, A
         adapted = adapt(state, path) if adapt and isinstance(state, dict) else None
         if adapted:
             return adapted
-        raise ValueError(f"{path} is not a checkpoint of this project: it has no {', '.join(missing)}{contents(state)}")
+        raise ValueError(
+            f"{path} is not a checkpoint of this project: it has no {', '.join(missing)}{contents(state)}. Give one that"
+            " train.py wrote (runs/<name>/best.pt), or one of the older repositories that README.md names"
+        )
     if state["format_version"] not in range(1, FORMAT_VERSION + 1):
         raise ValueError(
             f"{path} has format version {state['format_version']}; this code reads {FORMAT_VERSION}: update it"
@@ -82,7 +86,7 @@ def load_checkpoint(path: str | Path, adapt: Adapt | None = None) -> dict[str, A
 
 
 def load_weights(model: nn.Module, tensors: dict[str, torch.Tensor], source: str) -> None:
-    """Copy `tensors` into `model`; ValueError that lists every missing, unexpected and misshapen tensor."""
+    """Copy `tensors` into `model`; ValueError that counts the missing, unexpected and misshapen and names the first."""
     own = model.state_dict()
     missing = [name for name in own if name not in tensors]
     unexpected = [name for name in tensors if name not in own]
@@ -92,7 +96,7 @@ def load_weights(model: nn.Module, tensors: dict[str, torch.Tensor], source: str
         if name in tensors and tensors[name].shape != own[name].shape
     ]
     report = [
-        f"{len(names)} {kind}: {', '.join(names)}"
+        f"{len(names)} {kind}: {', '.join(names[:NAMED])}{', ...' if len(names) > NAMED else ''}"
         for kind, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
         if names
     ]
@@ -130,7 +134,7 @@ def start_from(model: nn.Module, path: str | Path, class_names: Sequence[str], a
                 tensors[name] = fresh
         new = [name for name in class_names if name not in known]
         said += f"; classes carried over: {', '.join(shared)}" + (f"; fresh: {', '.join(new)}" if new else "")
-    load_weights(model, tensors, f"{path} ({state['model_name']})")
+    load_weights(model, tensors, f"{path}, a checkpoint of --model {state['model_name']},")
     return said
 
 

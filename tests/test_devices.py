@@ -1,0 +1,70 @@
+"""Training in other precisions, compiled and on a GPU: the same losses, and nothing waits for the device on the way."""
+
+import warnings
+
+import pytest
+import torch
+
+from datasets.parts import selecting_part
+from datasets.storage import read_faces
+from train import build_parser, prepare, train_epoch
+from utils.recipes import make_recipe
+
+STEPS = 20
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+
+
+def setup(faces_file, device: str, *flags: str, batch_size: int = 16):
+    """What train.py prepares for 320 faces, with a learning rate that the precision does not decide the outcome of."""
+    recipe = make_recipe("smoke", {"batch_size": batch_size, "lr": 0.005, "epochs": 1})
+    options = vars(build_parser().parse_args(["--device", device, *flags]))
+    return prepare(options, recipe, selecting_part(read_faces(faces_file))), recipe
+
+
+def mean_loss(faces_file, device: str, *flags: str) -> float:
+    """Mean training loss of the first 20 steps."""
+    ready, recipe = setup(faces_file, device, *flags)
+    assert len(ready.loader) == STEPS
+    return train_epoch(ready.state, ready.network, ready.loader, recipe, ready.amp)[0]
+
+
+@pytest.fixture(scope="module")
+def exact_loss(faces_file) -> float:
+    """Of float32 on the CPU, which the others are held against."""
+    return mean_loss(faces_file, "cpu", "--no-amp", "--no-compile")
+
+
+@pytest.mark.filterwarnings("default")  # the compiler has its own
+@pytest.mark.parametrize(
+    ("device", "flags"),
+    [
+        ("cpu", ["--amp", "--no-compile"]),
+        *[
+            pytest.param("cuda", [amp, compiled], marks=needs_gpu)
+            for amp in ("--no-amp", "--amp")
+            for compiled in ("--no-compile", "--compile")
+        ],
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)
+def test_losses_agree_with_float32_on_the_cpu(faces_file, exact_loss, device, flags):
+    assert mean_loss(faces_file, device, *flags) == pytest.approx(exact_loss, rel=0.01)
+
+
+@needs_gpu
+@pytest.mark.filterwarnings("default")
+def test_an_epoch_waits_for_the_gpu_once_however_long_it_is(faces_file):
+    def waits(batch_size: int) -> int:
+        ready, recipe = setup(faces_file, "cuda", batch_size=batch_size)
+        epoch = (ready.state, ready.network, ready.loader, recipe, ready.amp)
+        train_epoch(*epoch)  # compiles
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                train_epoch(*epoch)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        return sum("synchroniz" in str(one.message) for one in caught)
+
+    assert waits(16) == waits(64) <= 2
