@@ -170,7 +170,7 @@ def test_newer_version(path):
     assert "format version 99" in refusal(path)
 
 
-def test_mismatch_lists_everything():
+def test_mismatch_is_listed():
     tensors = state()["model"]
     tensors["extra.weight"] = tensors.pop("0.bias")
     tensors["3.weight"] = torch.zeros(7, 3)
@@ -183,6 +183,9 @@ def test_mismatch_lists_everything():
         " 1 of another shape: 3.weight is (7, 3), wanted (2, 3)"
     )
     assert torch.equal(model[0].weight, before)  # nothing was loaded by halves
+    many = {f"{i:02}": torch.zeros(1) for i in range(100)} | state()["model"]
+    with pytest.raises(ValueError, match="tensors 100 unexpected: 00, 01, 02, 03, 04, 05, 06, 07, ...$"):
+        load_weights(model, many, "some.pt")
 
 
 def test_no_byte_of_a_damaged_file_ends_in_a_traceback(path):

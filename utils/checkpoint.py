@@ -75,8 +75,8 @@ def load_checkpoint(path: str | Path, adapt: Adapt | None = None) -> dict[str, A
         if adapted:
             return adapted
         raise ValueError(
-            f"{path} is not a checkpoint of this project: it has no {', '.join(missing)}{contents(state)}. Give one that"
-            " train.py wrote (runs/<name>/best.pt), or one of the older repositories that README.md names"
+            f"{path} is not a checkpoint of this project: it has no {', '.join(missing)}{contents(state)}. Give one"
+            " that train.py wrote (runs/<name>/best.pt), or one of the older repositories that README.md names"
         )
     if state["format_version"] not in range(1, FORMAT_VERSION + 1):
         raise ValueError(
