@@ -1,6 +1,6 @@
 """The project's speed and memory beside the usual way of doing the same, both in one run.
 
-    python -m benchmarks                                          all but accuracy, about six minutes on two cores
+    python -m benchmarks                                          all but accuracy, about seven minutes on two cores
     python -m benchmarks --only input train --models small
     python -m benchmarks --only accuracy --accuracy 0.6 --models small --both --repeats 1
 
