@@ -5,6 +5,7 @@ named `features.N.*` and `classifier.*`.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 # Channels of the 3x3 convolutions; "M" halves the resolution.
@@ -14,6 +15,26 @@ LAYERS = {
     16: (64, 64, "M", 128, 128, "M", *[256] * 3, "M", *[512] * 3, "M", *[512] * 3, "M"),
     19: (64, 64, "M", 128, 128, "M", *[256] * 4, "M", *[512] * 4, "M", *[512] * 4, "M"),
 }
+
+
+class Conv3x3(nn.Conv2d):
+    """3x3 convolution of stride 1 that keeps the resolution: (n, c, h, w) -> (n, width, h, w).
+
+    On a CPU, maps of up to 3x3 are one matrix product with the nine shifted maps side by side, which trains several
+    times faster there than the convolution does.
+    """
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__(channels, width, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h, w = x.shape[2:]
+        if x.device.type != "cpu" or h * w > 9:
+            return super().forward(x)
+        padded = F.pad(x, (1, 1, 1, 1)).permute(0, 2, 3, 1)  # (n, h + 2, w + 2, c)
+        shifted = torch.cat([padded[:, i : i + h, j : j + w] for i in range(3) for j in range(3)], dim=3)
+        weight = self.weight.permute(0, 2, 3, 1).flatten(1)  # (width, 9 c)
+        return F.linear(shifted, weight, self.bias).permute(0, 3, 1, 2)
 
 
 class VGG(nn.Module):
@@ -38,7 +59,7 @@ class VGG(nn.Module):
             if width == "M":
                 layers.append(nn.MaxPool2d(2))
                 continue
-            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+            layers += [Conv3x3(channels, width), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
             channels = width
         self.features = nn.Sequential(*layers)
         self.pool = nn.AdaptiveAvgPool2d(1) if pool == "global" else nn.Identity()

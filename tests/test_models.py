@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from models import MODELS, build_model, model_name
+from models.vgg import Conv3x3
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -85,3 +87,16 @@ def test_timm_models():
         build_model("timm:no_such_net")
     with pytest.raises(ValueError, match="avg4"):
         build_model("timm:resnet10t", pool="avg4")
+
+
+@pytest.mark.parametrize("h,w", [(1, 1), (2, 2), (3, 3), (1, 5), (4, 4)])
+def test_convolution_of_vgg_is_a_convolution_at_every_size(h, w):
+    torch.manual_seed(0)
+    ours = Conv3x3(8, 5).double()
+    x = torch.randn(3, 8, h, w, dtype=torch.float64, requires_grad=True)
+    out = ours(x)
+    expected = F.conv2d(x, ours.weight, ours.bias, padding=1)
+    torch.testing.assert_close(out, expected)
+    towards = torch.randn_like(out)
+    got = torch.autograd.grad(out, (x, *ours.parameters()), towards)
+    torch.testing.assert_close(got, torch.autograd.grad(expected, (x, *ours.parameters()), towards))
