@@ -224,7 +224,7 @@ def prepare(
     from utils.device import bfloat16_pays, pick_device
     from utils.distributed import parallel, rank, world
     from utils.seed import seed_torch
-    from utils.state import TrainState, averaged, make_optimizer
+    from utils.state import Average, TrainState, make_optimizer
 
     device = pick_device(options["device"])
     torch.backends.cudnn.benchmark = True  # on a GPU: all batches have one shape, so the fastest kernel is looked for
@@ -248,7 +248,7 @@ def prepare(
         device=device,
         amp=bfloat16_pays(device) if options["amp"] is None else options["amp"],
         compiled=compiled,
-        state=TrainState(model, averaged(model, recipe.ema) if recipe.ema else None, make_optimizer(model, recipe)),
+        state=TrainState(model, Average(model, recipe.ema) if recipe.ema else None, make_optimizer(model, recipe)),
         network=network,
         loader=FaceLoader(
             part.train_pixels,
@@ -426,7 +426,7 @@ def train_epoch(
             torch.nn.utils.clip_grad_value_(parameters, recipe.clip_value)
         state.optimizer.step()
         if state.ema:
-            state.ema.update_parameters(state.model)
+            state.ema.update(state.model)
         correct = (logits.argmax(1) == targets.argmax(1)).float().mean()
         totals += torch.stack([loss.detach(), correct])
     if loader.share[1] > 1:

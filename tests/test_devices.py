@@ -4,6 +4,7 @@ import warnings
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from datasets.parts import selecting_part
 from datasets.storage import read_faces
@@ -14,11 +15,11 @@ STEPS = 20
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
 
-def setup(faces_file, device: str, *flags: str, batch_size: int = 16):
+def setup(faces_file, device: str, *flags: str, batch_size: int = 16, **options):
     """What train.py prepares for 320 faces, with a learning rate that the precision does not decide the outcome of."""
-    recipe = make_recipe("smoke", {"batch_size": batch_size, "lr": 0.005, "epochs": 1})
-    options = vars(build_parser().parse_args(["--device", device, *flags]))
-    return prepare(options, recipe, selecting_part(read_faces(faces_file))), recipe
+    recipe = make_recipe("smoke", {"batch_size": batch_size, "lr": 0.005, "epochs": 1, **options})
+    arguments = vars(build_parser().parse_args(["--device", device, *flags]))
+    return prepare(arguments, recipe, selecting_part(read_faces(faces_file))), recipe
 
 
 def mean_loss(faces_file, device: str, *flags: str) -> float:
@@ -49,6 +50,34 @@ def exact_loss(faces_file) -> float:
 )
 def test_losses_agree_with_float32_on_the_cpu(faces_file, exact_loss, device, flags):
     assert mean_loss(faces_file, device, *flags) == pytest.approx(exact_loss, rel=0.01)
+
+
+class Waits(TorchDispatchMode):
+    """Counts the operations that would wait for a GPU: those that read a value, or whose result's size is a value."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        masked = name in ("index", "index_put", "index_put_") and any(
+            index is not None and index.dtype in (torch.bool, torch.uint8) for index in args[1]
+        )
+        self.count += masked or name in (
+            *("_local_scalar_dense", "item", "is_nonzero", "equal"),
+            *("nonzero", "masked_select", "_unique2", "unique_dim", "bincount", "repeat_interleave"),
+        )
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("options", [{}, {"mixup": 0.2, "cutmix": 1.0, "erase": 0.5, "five": True, "clip_norm": 1.0}])
+def test_no_step_reads_a_value_back(faces_file, options):
+    def waits(batch_size: int) -> int:
+        ready, recipe = setup(faces_file, "cpu", "--amp", batch_size=batch_size, **options)
+        with Waits() as counter:
+            train_epoch(ready.state, ready.network, ready.loader, recipe, ready.amp)
+        return counter.count
+
+    assert waits(16) == waits(64) <= 2
 
 
 @needs_gpu

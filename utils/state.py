@@ -1,14 +1,38 @@
 """What a training run is between two epochs: saved whole, resumed whole."""
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel
 
 from utils.checkpoint import load_weights
+
+
+class Average:
+    """Exponential moving average of a network's weights and buffers: `module`, a copy in eval mode.
+
+    At step n the decay is min(decay, (1 + n) / (10 + n)), so that short runs are not dominated by the initial weights.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.module = deepcopy(model).eval().requires_grad_(False)
+        self.decay, self.steps = decay, 0
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Take in the network's present weights, all of them in one call."""
+        decay = min(self.decay, (1 + self.steps) / (10 + self.steps)) if self.steps else 0.0
+        pairs = zip(_tensors(self.module), _tensors(model), strict=True)
+        averages, values = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)
+        torch._foreach_lerp_(averages, values, 1 - decay)
+        self.steps += 1
+
+
+def _tensors(model: nn.Module) -> list[torch.Tensor]:
+    return [*model.parameters(), *model.buffers()]
 
 
 @dataclass
@@ -20,7 +44,7 @@ class TrainState:
     """
 
     model: nn.Module
-    ema: AveragedModel | None
+    ema: Average | None
     optimizer: torch.optim.Optimizer
     epoch: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
@@ -36,7 +60,7 @@ class TrainState:
         return {
             "model": self.model.state_dict(),
             "ema": self.ema.module.state_dict() if self.ema else None,
-            "ema_steps": int(self.ema.n_averaged) if self.ema else 0,
+            "ema_steps": self.ema.steps if self.ema else 0,
             "optimizer": self.optimizer.state_dict(),
             "epoch": self.epoch,
             "history": self.history,
@@ -48,38 +72,9 @@ class TrainState:
         load_weights(self.model, state["model"], source)
         if self.ema:
             load_weights(self.ema.module, state["ema"], source)
-            self.ema.n_averaged.fill_(state["ema_steps"])
+            self.ema.steps = state["ema_steps"]
         self.optimizer.load_state_dict(state["optimizer"])
         self.epoch, self.history, self.best = state["epoch"], list(state["history"]), dict(state["best"])
-
-
-class Average(AveragedModel):
-    """`AveragedModel` with `averaged`'s decay; one call for all weights, and nothing that waits for a GPU."""
-
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        super().__init__(model, use_buffers=True)
-        self.decay = decay
-
-    @torch.no_grad()
-    def update_parameters(self, model: nn.Module) -> None:
-        n = int(self.n_averaged)  # lies on the CPU
-        decay = min(self.decay, (1 + n) / (10 + n)) if n else 0.0
-        pairs = zip(_tensors(self.module), _tensors(model), strict=True)
-        averages, values = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)
-        torch._foreach_lerp_(averages, values, 1 - decay)
-        self.n_averaged += 1
-
-
-def _tensors(model: nn.Module) -> list[torch.Tensor]:
-    return [*model.parameters(), *model.buffers()]
-
-
-def averaged(model: nn.Module, decay: float) -> AveragedModel:
-    """An exponential moving average of weights and buffers whose decay rises to `decay` over the first steps.
-
-    At step n it is min(decay, (1 + n) / (10 + n)), so that short runs are not dominated by the initial weights.
-    """
-    return Average(model, decay).eval().requires_grad_(False)
 
 
 def make_optimizer(model: nn.Module, recipe: Any) -> torch.optim.Optimizer:

@@ -1,0 +1,44 @@
+"""The moving average of the weights against its formula, and the groups that weight decay works on."""
+
+import pytest
+import torch
+from torch import nn
+
+from utils.recipes import make_recipe
+from utils.state import Average, make_optimizer
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 3)).double()
+
+
+def test_average_follows_the_formula_weights_and_statistics_alike(network):
+    average = Average(network, decay=0.6)
+    expected = {name: t.clone() for name, t in network.state_dict().items()}
+    for n in range(9):
+        network(torch.randn(8, 1, 4, 4, dtype=torch.float64))  # moves the statistics
+        with torch.no_grad():
+            for p in network.parameters():
+                p.add_(torch.randn_like(p))
+        average.update(network)
+        decay = min(0.6, (1 + n) / (10 + n)) if n else 0  # the first step takes the weights as they are
+        for name, t in network.state_dict().items():
+            if t.is_floating_point():
+                expected[name] = decay * expected[name] + (1 - decay) * t
+    got = average.module.state_dict()
+    for name in ("0.weight", "0.bias", "1.weight", "1.running_mean", "1.running_var", "3.weight"):
+        torch.testing.assert_close(got[name], expected[name])
+    assert average.steps == 9
+    assert not average.module.training and not any(p.requires_grad for p in average.module.parameters())
+    assert network.training and all(p.requires_grad for p in network.parameters())
+
+
+def test_only_matrices_are_decayed_unless_everything_is(network):
+    def decayed(**options) -> list[int]:
+        groups = make_optimizer(network, make_recipe("default", options)).param_groups
+        return [p.ndim for group in groups if group["weight_decay"] for p in group["params"]]
+
+    assert decayed() == [4, 2]
+    assert sorted(decayed(decay_all=True)) == [1, 1, 1, 1, 2, 4]
