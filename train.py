@@ -18,6 +18,7 @@ import math
 import textwrap
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,6 +89,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
 def start(args: argparse.Namespace, given: dict[str, Any]) -> dict[str, Any]:
     """A new run."""
     from utils.distributed import from_first, processes, rank
+    from utils.files import held
     from utils.runlog import create_run_folder, write_json
 
     recipe = make_recipe(args.recipe, given)
@@ -103,12 +105,14 @@ def start(args: argparse.Namespace, given: dict[str, Any]) -> dict[str, Any]:
         folder = Path(from_first(str(folder)))
         if rank() == 0:
             write_json(folder / "args.json", options | {"options": asdict(recipe)})
-        return train(folder, options, recipe, parts)
+        with held(folder / "args.json") if rank() == 0 else nullcontext():
+            return train(folder, options, recipe, parts)
 
 
 def resume(args: argparse.Namespace, said: set[str]) -> dict[str, Any]:
     """Continue the run in a folder with the options it was started with."""
-    from utils.distributed import processes
+    from utils.distributed import processes, rank
+    from utils.files import held
 
     saved = args.resume / "args.json"
     if not saved.is_file():
@@ -125,8 +129,9 @@ def resume(args: argparse.Namespace, said: set[str]) -> dict[str, Any]:
         options[name] = getattr(args, name)
     if "epochs" in said:
         recipe = replace(recipe, epochs=args.epochs)
-    with processes():
-        return train(args.resume, options, recipe, make_parts(options))
+    parts = make_parts(options)
+    with processes(), held(saved) if rank() == 0 else nullcontext():
+        return train(args.resume, options, recipe, parts)
 
 
 def make_parts(options: dict[str, Any]) -> list["Part"]:

@@ -14,6 +14,7 @@ import torch
 
 import train
 from utils.checkpoint import load_checkpoint
+from utils.files import held
 
 ROOT = Path(__file__).parent.parent
 TINY = ["--recipe", "smoke", "--dataset", "synthetic", "--batch-size", "32", "--device", "cpu", "--limit", "96"]
@@ -287,3 +288,11 @@ def test_two_processes_share_batches_with_the_curve_of_one(faces_file, tmp_path)
 def test_a_batch_that_cannot_be_shared_is_refused(faces_file, tmp_path):
     done = torchrun(2, *TINY, "--data", str(faces_file), "--output", str(tmp_path), "--batch-size", "33")
     assert done.returncode != 0 and "cannot be shared equally" in done.stderr
+
+
+def test_resume_of_a_run_that_still_runs(finished, capsys):
+    pytest.importorskip("fcntl", reason="no file locks on this system")
+    with held(finished[0] / "args.json"), pytest.raises(SystemExit):
+        train.main(["--resume", str(finished[0])])
+    assert "args.json: in use by a process that is still running" in capsys.readouterr().err
+    train.main(["--resume", str(finished[0])])  # and not for ever

@@ -22,6 +22,28 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def held(path: str | Path) -> Iterator[None]:
+    """Hold an existing file for the duration; ValueError where another process, or this one, holds it already.
+
+    The system lets go of it when the process ends, however that happens. Without file locks (Windows, some network
+    drives) nothing is checked.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    with open(path, "rb+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(f"{path}: in use by a process that is still running") from error
+        except OSError:
+            pass
+        yield
+
+
 def check_writable(folder: str | Path) -> None:
     """Raise ValueError if nothing can be written into `folder`; make nothing yet.
 
