@@ -232,6 +232,8 @@ def prepare(
     from utils.state import Average, TrainState, make_optimizer
 
     device = pick_device(options["device"])
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # for what does not ask a tensor where it lies
     torch.backends.cudnn.benchmark = True  # on a GPU: all batches have one shape, so the fastest kernel is looked for
     seed_torch(options["seed"])
     classes = len(part.class_names)
@@ -244,8 +246,6 @@ def prepare(
         before.state.model.load_state_dict(model.state_dict())
         model, network = before.state.model, before.network
     else:
-        if shared and device.type == "cuda":
-            model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
         model = model.to(device, memory_format=torch.channels_last)
         network = parallel(model) if shared else model
         network = torch.compile(network) if compiled else network
@@ -431,7 +431,7 @@ def train_epoch(
             torch.nn.utils.clip_grad_value_(parameters, recipe.clip_value)
         state.optimizer.step()
         if state.ema:
-            state.ema.update(state.model)
+            state.ema.update()
         correct = (logits.argmax(1) == targets.argmax(1)).float().mean()
         totals += torch.stack([loss.detach(), correct])
     if loader.share[1] > 1:

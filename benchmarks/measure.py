@@ -87,7 +87,10 @@ def seconds(device: "torch.device", work: Callable[[], Any]) -> float:
     """Wall-clock seconds of `work()`, with what it left running on a GPU."""
     import torch
 
-    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    def wait() -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
     wait()
     start = time.perf_counter()
     work()

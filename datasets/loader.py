@@ -79,7 +79,12 @@ class FaceLoader:
         params = {name: value.to(self.device, non_blocking=True) for name, value in params.items()}
         faces = order.to(self.device, non_blocking=True)
         for batch in (slice(start, start + rows) for start in range(0, len(order), rows)):
-            pixels = self.pixels[(faces if self.on_device else order)[batch]].to(self.device, non_blocking=True)
+            if self.on_device:
+                pixels = self.pixels[faces[batch]]
+            else:
+                pixels = self.pixels[order[batch]]
+                pixels = pixels.pin_memory() if self.device.type == "cuda" else pixels
+                pixels = pixels.to(self.device, non_blocking=True)
             share = {name: value[batch] for name, value in params.items()}
             x = transform(augment, pixels, share, self.mean, self.std)
             x, targets = mix(x, self.targets[faces[batch]], share, before=views)

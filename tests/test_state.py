@@ -22,7 +22,7 @@ def test_average_follows_the_formula_weights_and_statistics_alike(network):
         with torch.no_grad():
             for p in network.parameters():
                 p.add_(torch.randn_like(p))
-        average.update(network)
+        average.update()
         decay = min(0.6, (1 + n) / (10 + n)) if n else 0  # the first step takes the weights as they are
         for name, t in network.state_dict().items():
             if t.is_floating_point():

@@ -6,16 +6,21 @@ from utils.distributed import local_rank
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """ "auto" is a GPU where there is one: under torchrun the process's own. ValueError for one that is not there."""
-    if name == "auto":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        return torch.device("cuda", local_rank() % count) if count else torch.device("cpu")
+    """ "auto" is "cuda" where there is a GPU, and that is the process's own under torchrun, else the first one.
+
+    ValueError for a device that is not there.
+    """
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto" and not count:
+        return torch.device("cpu")
+    if name in ("auto", "cuda") and count:
+        return torch.device("cuda", local_rank() % count)
     try:
         device = torch.device(name)
     except RuntimeError:
         raise ValueError(f"unknown device {name!r}; there are auto, cpu, cuda, cuda:0, ...") from None
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        found = f"{torch.cuda.device_count()} GPUs" if torch.cuda.is_available() else "no GPU"
+    if device.type == "cuda" and (device.index or 0) >= count:
+        found = f"{count} GPUs" if count else "no GPU"
         raise ValueError(f"--device {name}: PyTorch sees {found} here; use --device cpu, or auto")
     return device
 

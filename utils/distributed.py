@@ -3,10 +3,13 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
+
+WAIT = timedelta(days=7)  # at a meeting point: one process may have far longer folds to train than another
 
 
 def rank() -> int:
@@ -33,7 +36,9 @@ def processes() -> Iterator[None]:
     import torch
     import torch.distributed as dist
 
-    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    own_gpus = torch.cuda.device_count() >= int(os.environ.get("LOCAL_WORLD_SIZE", world()))
+    backend = "cpu:gloo,cuda:nccl" if own_gpus else "gloo"  # NCCL refuses two processes on one GPU
+    dist.init_process_group(backend, timeout=WAIT)
     try:
         yield
     finally:
@@ -62,7 +67,10 @@ def mean_over_processes(values: "torch.Tensor") -> "torch.Tensor":
 
 
 def parallel(model: "torch.nn.Module") -> "torch.nn.Module":
-    """The network with gradients averaged over the processes, on GPUs also the statistics of batch normalisation."""
+    """The network with gradients averaged over the processes.
+
+    Batch normalisation normalises with the statistics of each process's part of the batch and keeps the first one's.
+    """
     from torch.nn.parallel import DistributedDataParallel
 
     device = next(model.parameters()).device
@@ -71,7 +79,4 @@ def parallel(model: "torch.nn.Module") -> "torch.nn.Module":
 
 def meet() -> None:
     """Wait until every process has come here."""
-    if world() > 1:
-        import torch.distributed as dist
-
-        dist.barrier()
+    from_first(None)

@@ -20,14 +20,14 @@ class Average:
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.module = deepcopy(model).eval().requires_grad_(False)
         self.decay, self.steps = decay, 0
+        pairs = zip(_tensors(self.module), _tensors(model), strict=True)
+        self.averages, self.values = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)
 
     @torch.no_grad()
-    def update(self, model: nn.Module) -> None:
+    def update(self) -> None:
         """Take in the network's present weights, all of them in one call."""
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps)) if self.steps else 0.0
-        pairs = zip(_tensors(self.module), _tensors(model), strict=True)
-        averages, values = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)
-        torch._foreach_lerp_(averages, values, 1 - decay)
+        torch._foreach_lerp_(self.averages, self.values, 1 - decay)
         self.steps += 1
 
 
