@@ -9,6 +9,7 @@ probabilities of several checkpoints over the checkpoints.
 """
 
 import argparse
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -43,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         "--output",
         type=Path,
         metavar="DIR",
-        help="where the files go (default: evaluation-<split>-<views> in the first checkpoint's folder)",
+        help="where the files go (default: evaluation-<split>-<views> in the folder that has all checkpoints)",
     )
     parser.add_argument(
         "--convert",
@@ -81,8 +82,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from utils.report import text_report, write_report
 
     classifiers, faces, split = load(args)
-    first = args.checkpoint[0]
-    folder = args.output or (first if first.is_dir() else first.parent) / f"evaluation-{split}-{args.views}"
+    folder = args.output or shared_folder(args.checkpoint) / f"evaluation-{split}-{args.views}"
     check_writable(folder)
     metrics, tested = evaluate(classifiers, faces, split, args.views, args.batch_size, args.amp)
     metrics["data"] = str(data_path(args, classifiers))
@@ -101,6 +101,8 @@ def convert(args: argparse.Namespace) -> dict[str, Any]:
     files = [file for path in args.checkpoint for file in find_checkpoints(path)]
     if len(files) != 1:
         raise ValueError(f"--convert takes one checkpoint, not {len(files)}")
+    if args.convert.exists() and args.convert.samefile(files[0]):
+        raise ValueError(f"--convert {args.convert}: that is the checkpoint itself, which can be resumed; give another")
     if not args.convert.parent.is_dir():
         raise FileNotFoundError(f"--convert {args.convert}: there is no folder {args.convert.parent}")
     state = load_checkpoint(files[0], older_formats())
@@ -165,10 +167,18 @@ def find_checkpoints(path: str | Path) -> list[Path]:
     folds = sorted(path.glob("fold-*/best.pt"))
     if folds:
         return folds
-    inside = sorted(str(file.parent) for file in path.glob("*/*.pt"))
+    inside = sorted(str(file.parent) for file in [*path.glob("*/*.pt"), *path.glob("*/*/*.pt")])
     inside += sorted(str(file) for file in path.iterdir() if file.suffix in (".t7", ".t8", ".tar"))  # older ones
     todo = f"give one of {', '.join(dict.fromkeys(inside))}" if inside else "train one with: python train.py"
     raise FileNotFoundError(f"{path} has no best.pt and no last.pt; {todo}")
+
+
+def shared_folder(paths: Sequence[Path]) -> Path:
+    """The folder of the checkpoint or run; of several, the innermost one that all are in."""
+    folders = [path if path.is_dir() else path.parent for path in paths]
+    if len(folders) == 1:
+        return folders[0]
+    return Path(os.path.relpath(os.path.commonpath([folder.resolve() for folder in folders])))
 
 
 def choose_split(faces: "FaceSet", name: str | None, source: Path) -> str:
@@ -218,6 +228,8 @@ def evaluate(
     metrics |= {"dataset": faces.dataset, "split": split, "views": views, "amp": amp}
     metrics["checkpoints"] = [describe(classifier) for classifier in classifiers]
     chosen = [checkpoint["selected_on"] for checkpoint in metrics["checkpoints"]]
+    ancestors = [ancestor for checkpoint in metrics["checkpoints"] for ancestor in checkpoint["ancestors"]]
+    chosen += [ancestor["selected_on"] for ancestor in ancestors if ancestor["dataset"] == faces.dataset]
     metrics["selected_on"] = ", ".join(dict.fromkeys(name for name in chosen if name)) or None
     correct = probabilities.argmax(1) == labels
     if "Training" in faces.splits and split != "Training":
@@ -255,6 +267,12 @@ def predict_split(
     index, probabilities, numbers = [], [], []
     for (number, folds, protocol), group in by_fold.items():
         own = fold_parts(faces, folds, protocol)[number - 1]
+        for classifier in group:
+            if classifier.info.get("data_sha256", own.data_sha256) != own.data_sha256:
+                raise ValueError(
+                    f"{classifier.path} was fitted to other faces than those of {split} here, so it is not known which"
+                    " of these it has seen; give --data with the file that it was trained on"
+                )
         index.append(own.test_index)
         probabilities.append(mean_probabilities(group, own.test.pixels, views, batch_size, amp))
         numbers.append(np.full(len(own.test_index), number))
@@ -279,17 +297,14 @@ def mean_probabilities(
 
 
 def describe(classifier: "Classifier") -> dict[str, Any]:
-    """Where a checkpoint's weights come from: path, sha256, dataset, model, recipe, epoch, selection."""
+    """Where a checkpoint's weights come from: path, sha256, dataset, model, recipe, epoch, selection, ancestors."""
     from datasets.storage import source_digest
-    from utils.report import LAST_EPOCH
+    from utils.selection import selected_on
 
-    info, best = classifier.info, classifier.info.get("best")
-    selected_on = info.get("select_on")
-    if isinstance(best, dict) and "epoch" in best and best["epoch"] != info.get("epoch"):
-        selected_on = LAST_EPOCH
+    info = classifier.info
     about = {"path": classifier.path, "sha256": source_digest(classifier.path), "dataset": classifier.dataset}
     about |= {key: info.get(key) for key in ("model_name", "recipe", "epoch")}
-    return about | {"selected_on": selected_on}
+    return about | {"selected_on": selected_on(info), "ancestors": info.get("ancestors", [])}
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     recipes = "\n".join(textwrap.fill(f"{name}: {RECIPES[name][0]}", 100, subsequent_indent="  ") for name in RECIPES)
     parser = Parser(prog="train.py", description=__doc__, epilog=f"recipes:\n{recipes}")
     parser.add_argument("--recipe", default="default", choices=RECIPES, help="named set of options (utils/recipes.py)")
-    parser.add_argument("--dataset", default="fer2013", choices=DATASETS, help="which faces")
+    parser.add_argument("--dataset", choices=DATASETS, help="which faces (default: what --data holds, or fer2013)")
     parser.add_argument("--data", type=Path, metavar="PATH", help="HDF5 file (default: data/<dataset>.h5)")
     parser.add_argument("--output", type=Path, default=Path("runs"), metavar="DIR", help="where run folders are made")
     parser.add_argument("--name", help="of the run's folder (default: from data set, model, recipe and seed)")
@@ -51,7 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--init", type=Path, metavar="CKPT", help="checkpoint whose weights training starts from")
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation")
     parser.add_argument("--seeds", type=positive_int, default=1, metavar="N", help="train N times: seed, seed + 1, ...")
-    parser.add_argument("--limit", type=positive_int, metavar="N", help="fit the first N faces only")
+    parser.add_argument("--limit", type=positive_int, metavar="N", help="fit N faces only, evenly spread")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
     parser.add_argument(
         "--amp", action=argparse.BooleanOptionalAction, help="bfloat16 (default: where hardware has it)"
@@ -81,8 +81,9 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     args = parser.parse_args(argv)
     given = {f.name: getattr(args, f.name) for f in fields(Recipe) if hasattr(args, f.name)}
     if args.resume:
-        said = {name for name, value in vars(args).items() if value != parser.get_default(name)} - {"resume"}
-        return run(parser, args, lambda args: resume(args, said | set(given)))
+        unsaid = argparse.Namespace(**dict.fromkeys(vars(args)))  # argparse sets no default where there is a value
+        said = {name for name, value in vars(parser.parse_args(argv, unsaid)).items() if value is not None}
+        return run(parser, args, lambda args: resume(args, said - {"resume"}))
     return run(parser, args, lambda args: start(args, given))
 
 
@@ -95,17 +96,18 @@ def start(args: argparse.Namespace, given: dict[str, Any]) -> dict[str, Any]:
     recipe = make_recipe(args.recipe, given)
     recipe = replace(recipe, model=model_name(recipe.model))
     options = {name: value for name, value in vars(args).items() if name not in given and name != "resume"}
-    options["data"] = args.data or Path("data") / f"{args.dataset}.h5"
+    options["data"] = args.data or Path("data") / f"{args.dataset or DATASETS[0]}.h5"
     parts = make_parts(options)
-    prepare(options, recipe, parts[0])  # finds what is wrong before a folder is made
+    options["dataset"] = parts[0].dataset
     which = f"seed{args.seed}" if args.seeds == 1 else f"{args.seeds}seeds"
-    automatic = f"{args.dataset}-{recipe.model.replace(':', '-')}-{args.recipe}-{which}"
+    automatic = f"{parts[0].dataset}-{recipe.model.replace(':', '-')}-{args.recipe}-{which}"
     with processes():
+        try_out(options, recipe, parts)  # finds what is wrong before a folder is made
         folder = create_run_folder(args.output, args.name, automatic) if rank() == 0 else None
         folder = Path(from_first(str(folder)))
         if rank() == 0:
             write_json(folder / "args.json", options | {"options": asdict(recipe)})
-        with held(folder / "args.json") if rank() == 0 else nullcontext():
+        with held(folder) if rank() == 0 else nullcontext():
             return train(folder, options, recipe, parts)
 
 
@@ -113,6 +115,8 @@ def resume(args: argparse.Namespace, said: set[str]) -> dict[str, Any]:
     """Continue the run in a folder with the options it was started with."""
     from utils.distributed import processes, rank
     from utils.files import held
+    from utils.recipes import check_recipe
+    from utils.runlog import write_json
 
     saved = args.resume / "args.json"
     if not saved.is_file():
@@ -128,10 +132,29 @@ def resume(args: argparse.Namespace, said: set[str]) -> dict[str, Any]:
     for name in said & set(options):
         options[name] = getattr(args, name)
     if "epochs" in said:
+        done = sorted(path.parent.name for path in args.resume.glob("*/**/summary.json"))
+        if done:
+            raise ValueError(f"--epochs {args.epochs}: {done[0]} has been finished with {recipe.epochs}")
         recipe = replace(recipe, epochs=args.epochs)
+        check_recipe(recipe)
     parts = make_parts(options)
-    with processes(), held(saved) if rank() == 0 else nullcontext():
+    with processes(), held(args.resume) if rank() == 0 else nullcontext():
+        if rank() == 0:
+            write_json(saved, options | {"options": asdict(recipe)})
         return train(args.resume, options, recipe, parts)
+
+
+def try_out(options: dict[str, Any], recipe: Recipe, parts: list["Part"]) -> None:
+    """Prepare the first fit and show its network a face; ValueError for what would end it after it has begun."""
+    from utils.distributed import world
+    from utils.inference import predict
+
+    setup = prepare(options, recipe, parts[0], shared=world() > 1 and len(parts) * options["seeds"] == 1)
+    try:
+        predict(setup.state.model, parts[0].test.pixels[:1], setup.views)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"--model {recipe.model} cannot take crops of {recipe.crop} pixels: {reason}") from None
 
 
 def make_parts(options: dict[str, Any]) -> list["Part"]:
@@ -141,9 +164,14 @@ def make_parts(options: dict[str, Any]) -> list["Part"]:
     from utils.predictions import read_predictions
 
     data = read_faces(options["data"])
+    if options["dataset"] not in (None, data.dataset):
+        raise ValueError(
+            f"{options['data']} holds {data.dataset}, not {options['dataset']}; leave --dataset out, or give another"
+            " --data"
+        )
     if options["folds"] or options["fold"] or "data" in data.splits:
-        if options["folds"] not in (None, "all") and not options["folds"].isdigit():
-            raise ValueError(f"--folds {options['folds']}: a number is wanted, or all")
+        if options["folds"] not in (None, "all") and not (options["folds"].isdigit() and int(options["folds"]) > 1):
+            raise ValueError(f"--folds {options['folds']}: a number from 2 is wanted, or all")
         if options["select_on"] not in (None, "test"):
             raise ValueError(f"--select-on {options['select_on']}: in folds only test is possible")
         count = int(options["folds"]) if (options["folds"] or "all") != "all" else None
@@ -158,8 +186,15 @@ def make_parts(options: dict[str, Any]) -> list["Part"]:
         if not 0 <= options["soft_weight"] <= 1:
             raise ValueError(f"--soft-weight {options['soft_weight']}: must lie between 0 and 1")
         soft = read_predictions(options["soft_targets"])
+        if "fold" not in soft.extra:
+            raise ValueError(
+                f"--soft-targets {options['soft_targets']}: it has no column fold, so it is not of a k-fold run, whose"
+                " networks have not seen the faces that they judge"
+            )
+        if parts[0].test_name not in data.splits:
+            raise ValueError("--soft-targets: their networks were fitted to the faces that are tested here")
         weight = options["soft_weight"]
-        parts = [soften(part, soft.index, soft.probabilities, soft.class_names, weight) for part in parts]
+        parts = [soften(part, soft.index, soft.labels, soft.probabilities, soft.class_names, weight) for part in parts]
     return [limited(part, options["limit"]) for part in parts]
 
 
@@ -209,6 +244,7 @@ class Setup:
     loader: "FaceLoader"
     views: Callable[["torch.Tensor"], "torch.Tensor"]  # for the test after every epoch, uint8 -> float
     started_from: str  # for the log
+    ancestors: list[dict[str, Any]]  # checkpoints that the weights come from, the oldest first
 
 
 def prepare(
@@ -231,6 +267,11 @@ def prepare(
     from utils.seed import seed_torch
     from utils.state import Average, TrainState, make_optimizer
 
+    if recipe.schedule == "plateau" and part.select_on != part.test_name:
+        raise ValueError(
+            f"--schedule plateau follows the accuracy on {part.test_name}, which is to decide nothing here;"
+            " choose another schedule, or --select-on test"
+        )
     device = pick_device(options["device"])
     if device.type == "cuda":
         torch.cuda.set_device(device)  # for what does not ask a tensor where it lies
@@ -238,9 +279,9 @@ def prepare(
     seed_torch(options["seed"])
     classes = len(part.class_names)
     model = build_model(recipe.model, classes, dropout=recipe.dropout, pool=recipe.pool)
-    started_from = "starts from random weights"
+    started_from, ancestors = "starts from random weights", []
     if options["init"]:
-        started_from = start_from(model, options["init"], part.class_names, older_formats())
+        started_from, ancestors = start_from(model, options["init"], part.class_names, older_formats())
     compiled = device.type == "cuda" if options["compile"] is None else options["compile"]
     if before:
         before.state.model.load_state_dict(model.state_dict())
@@ -269,6 +310,7 @@ def prepare(
         ),
         views=make_views(recipe.val_views, recipe.crop, mean=recipe.mean, std=recipe.std),
         started_from=started_from,
+        ancestors=ancestors,
     )
 
 
@@ -315,6 +357,8 @@ def fit(
         "select_on": part.select_on,
         "val_views": recipe.val_views,
         "fold": part.fold and {"number": part.fold, "folds": part.folds, "protocol": options["protocol"]},
+        "data_sha256": part.data_sha256,
+        "ancestors": setup.ancestors,
     }
 
     writes = rank() == 0 or not shared
@@ -331,7 +375,12 @@ def fit(
         f" ({recipe.val_views}); {how_selected(part)}"
     )
     if last.exists():
-        state.load_state_dict(load_checkpoint(last), str(last))
+        saved_state = load_checkpoint(last)
+        if saved_state.get("data_sha256", part.data_sha256) != part.data_sha256:
+            raise ValueError(f"{options['data']} holds other faces than those that {last} was fitted to")
+        state.load_state_dict(saved_state, str(last))
+        about["ancestors"] = saved_state.get("ancestors", [])
+        log.continues(state.history)
         log.line(f"continues after epoch {state.epoch} of {recipe.epochs}")
     else:
         log.line(setup.started_from)
@@ -357,6 +406,7 @@ def fit(
             started = time.perf_counter()
             seed_torch(options["seed"], state.epoch + 1, *loader.share[:1])
             train_loss, train_accuracy, lr = train_epoch(state, setup.network, loader, recipe, setup.amp)
+            rate = len(loader) * loader.batch_size / (time.perf_counter() - started)
             tested = validate(state.tested, test_pixels, test_labels, setup.views, setup.amp) if writes else None
             val_loss, val_accuracy = from_first(tested) if shared else tested
             if not math.isfinite(train_loss):
@@ -380,7 +430,7 @@ def fit(
                 state.best = {"epoch": state.epoch, "accuracy": val_accuracy}
                 best_weights.update((name, t.detach().clone()) for name, t in state.tested.state_dict().items())
             chosen = state.best if selects else {"epoch": 0}
-            log.line(epoch_line(row, recipe.epochs, part.test_name, chosen, len(loader) * loader.batch_size))
+            log.line(epoch_line(row, recipe.epochs, part.test_name, chosen, rate))
             due = (time.monotonic() - saved) * SAVE_SHARE >= cost or state.epoch == recipe.epochs
             if writes and due:
                 save()
@@ -469,7 +519,8 @@ def report(folder: Path, options: dict[str, Any], part: "Part", device: "torch.d
     summary = {"split": part.test_name, "views": "ten", "selected_on": part.select_on}
     summary |= {"checkpoint": str(best), "epoch": classifier.info["epoch"]}
     summary |= compute_metrics(part.test.labels, probabilities, part.class_names)
-    curves = curves_figure(read_metrics(folder / "metrics.csv"), folder.name, part.test_name)
+    last = None if part.select_on == part.test_name else classifier.info["epoch"]
+    curves = curves_figure(read_metrics(folder / "metrics.csv"), folder.name, part.test_name, counts=last)
     save_figure(curves, folder / "curves.png")
     write_summary(folder, summary, part.test_index, part.test.labels, probabilities, part.test.extra)
     low, high = summary["ci95"]

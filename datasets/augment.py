@@ -86,7 +86,7 @@ def draw(augment: Augment, n: int, size: int, rng: np.random.Generator) -> dict[
         params = {name: value if name == "shift" else value.repeat(5, 0) for name, value in params.items()}
         n = 5 * n
     if augment.erase:
-        area = rng.uniform(0.02, augment.erase_area, n) * (rng.random(n) < augment.erase)
+        area = rng.uniform(min(0.02, augment.erase_area), augment.erase_area, n) * (rng.random(n) < augment.erase)
         params["erase"] = random_boxes(area, np.exp(rng.uniform(-1.2, 1.2, n)), augment.crop, rng)
     if augment.mixup or augment.cutmix:
         mixed = rng.random(n) < augment.mix_probability

@@ -11,7 +11,6 @@ from datasets.duplicates import face_groups
 from datasets.folds import stratified_folds
 from datasets.storage import FaceSet, Split
 
-PROTOCOLS = ("subject", "frame")
 LAST_EPOCH = "last epoch"  # in place of a split's name where no split chooses the epoch
 
 
@@ -27,6 +26,7 @@ class Part:
     test: Split
     test_index: np.ndarray
     test_name: str  # "PublicTest", "fold 3", ...
+    data_sha256: str  # `Split.sha256` of the split that the fitted faces are of
     select_on: str  # `test_name` where the tested faces choose the epoch, or LAST_EPOCH
     fold: int | None = None  # from 1
     folds: int | None = None
@@ -71,6 +71,8 @@ def fold_parts(data: FaceSet, folds: int | None, protocol: str = "subject", sele
         else:
             tests = ckplus.subject_folds(ckplus.subjects_of(split), count)
     elif "Training" in data.splits:
+        if protocol == "frame":
+            raise ValueError("--protocol frame is for CK+; the folds of FER2013 are stratified")
         split, name = data.splits["Training"], "Training"
         tests = stratified_folds(split.labels, face_groups(split.pixels), count, seed=0)
     else:
@@ -84,10 +86,18 @@ def fold_parts(data: FaceSet, folds: int | None, protocol: str = "subject", sele
     return parts
 
 
-def soften(part: Part, index: np.ndarray, probabilities: np.ndarray, names: Sequence[str], weight: float) -> Part:
+def soften(
+    part: Part,
+    index: np.ndarray,
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    names: Sequence[str],
+    weight: float,
+) -> Part:
     """Targets become (1 - weight) x label + weight x probabilities of the face.
 
-    index (M,), probabilities (M, classes): a row for every fitted face, by its row in the file's split.
+    index (M,), labels (M,), probabilities (M, classes): a row for every fitted face, by its row in the file's split.
+    Raises ValueError where faces have no row, or another label there.
     """
     if tuple(names) != part.class_names:
         raise ValueError(f"soft targets are for {', '.join(names)}, the labels for {', '.join(part.class_names)}")
@@ -96,17 +106,24 @@ def soften(part: Part, index: np.ndarray, probabilities: np.ndarray, names: Sequ
     rows = rows[part.train_index]
     if (rows < 0).any():
         raise ValueError(f"{(rows < 0).sum()} of the {len(rows)} fitted faces have no soft target")
-    labels = np.eye(len(names), dtype=np.float32)[part.train_targets]
-    return replace(part, train_targets=((1 - weight) * labels + weight * probabilities[rows]).astype(np.float32))
+    others = (labels[rows] != part.train_targets).sum()
+    if others:
+        raise ValueError(f"{others} of the {len(rows)} fitted faces have another label in the soft targets' file")
+    hard = np.eye(len(names), dtype=np.float32)[part.train_targets]
+    return replace(part, train_targets=((1 - weight) * hard + weight * probabilities[rows]).astype(np.float32))
 
 
 def limited(part: Part, count: int | None) -> Part:
-    """The same, fitting the first `count` faces only."""
+    """The same, fitting `count` faces only, evenly spread: files may be sorted by class."""
+    have = len(part.train_targets)
+    if count is None or count >= have:
+        return part
+    rows = np.arange(count) * have // count
     return replace(
         part,
-        train_pixels=part.train_pixels[:count],
-        train_targets=part.train_targets[:count],
-        train_index=part.train_index[:count],
+        train_pixels=part.train_pixels[rows],
+        train_targets=part.train_targets[rows],
+        train_index=part.train_index[rows],
     )
 
 
@@ -127,6 +144,7 @@ def _part(
         ),
         test_index=test_rows,
         test_name=name,
+        data_sha256=fitted.sha256,
         select_on=select_on,
     )
 

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import h5py
@@ -31,6 +32,13 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the pixels and the labels, in their order."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.pixels))
+        digest.update(np.ascontiguousarray(self.labels))
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)

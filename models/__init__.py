@@ -8,7 +8,6 @@ A name of the form `timm:<name>` builds that model of the timm library, where it
 from typing import Any
 
 MODELS = ("small", "vgg11", "vgg13", "vgg16", "vgg19", "resnet18", "resnet34", "resnet50")
-POOLS = ("global", "avg4")
 
 
 def build_model(name: str, num_classes: int = 7, in_channels: int = 1, **kwargs: Any):
@@ -25,7 +24,8 @@ def build_model(name: str, num_classes: int = 7, in_channels: int = 1, **kwargs:
     if name == "small":
         from models.small import Small
 
-        kwargs.pop("pool", None)  # has one way to pool
+        if kwargs.pop("pool", "global") != "global":
+            raise ValueError("--pool avg4 is for the ResNets and VGGs; small has global pooling only")
         return Small(num_classes, in_channels, **kwargs)
     if name in MODELS and name.startswith("vgg"):
         from models.vgg import VGG
@@ -39,7 +39,7 @@ def build_model(name: str, num_classes: int = 7, in_channels: int = 1, **kwargs:
 
 
 def model_name(text: str) -> str:
-    """argparse type for `--model`: one of MODELS, a seed's spelling of one ("VGG19"), or timm:<name>."""
+    """A model's name in its usual spelling ("VGG19" is vgg19), or timm:<name>; ValueError for an unknown one."""
     name = text if text.startswith("timm:") else text.lower()
     if name in MODELS or name.startswith("timm:"):
         return name

@@ -116,7 +116,9 @@ def test_missing_file_names_those_there(path):
 
 
 def test_folder(path):
-    assert "is a folder" in refusal(path.parent) and str(path) in refusal(path.parent)
+    assert load_checkpoint(path.parent)["epoch"] == load_checkpoint(path)["epoch"]
+    other = path.rename(path.with_name("other.pt"))
+    assert "is a folder" in refusal(path.parent) and str(other) in refusal(path.parent)
 
 
 @pytest.mark.parametrize(

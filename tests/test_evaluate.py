@@ -200,6 +200,7 @@ def test_errors_of_evaluate(place, tmp_path, capsys, monkeypatch):
     best, data = place / "run/best.pt", place / "fer2013.h5"
     ck = checkpoint(tmp_path / "seeds/seed-0/best.pt", class_names=[*NAMES[:6], "Contempt"], dataset="ckplus")
     (tmp_path / "file").write_text("")
+    (tmp_path / "empty").mkdir()
     before = sorted(place.rglob("*")) + sorted(tmp_path.rglob("*"))
 
     def error(*args):
@@ -207,7 +208,9 @@ def test_errors_of_evaluate(place, tmp_path, capsys, monkeypatch):
 
     assert "no checkpoint none.pt" in error("--checkpoint", "none.pt")
     assert "give one of seeds/seed-0" in error("--checkpoint", "seeds")
-    assert "train one with: python train.py" in error("--checkpoint", ".")
+    assert "give one of seeds/seed-0" in error("--checkpoint", ".")
+    assert "train one with: python train.py" in error("--checkpoint", "empty")
+    assert "the checkpoint itself" in error("--checkpoint", best, "--convert", best)
     assert "preprocess_fer2013.py" in error("--checkpoint", best)  # there is no data/fer2013.h5 here
     assert "has PrivateTest, PublicTest, Training" in error("--checkpoint", best, "--data", data, "--split", "test")
     text = error("--checkpoint", best, ck, "--data", data)
@@ -224,6 +227,29 @@ def test_errors_of_evaluate(place, tmp_path, capsys, monkeypatch):
     assert "--checkpoint" in error()
     left = [path for path in sorted(place.rglob("*")) + sorted(tmp_path.rglob("*")) if "large" not in path.parts]
     assert left == before  # nothing was written
+
+
+def test_several_checkpoints_are_reported_where_all_of_them_are(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b/fold-01"):
+        Path("runs", name).mkdir(parents=True)
+        Path("runs", name, "best.pt").touch()
+    assert (
+        evaluate.shared_folder([Path("runs/a")]) == evaluate.shared_folder([Path("runs/a/best.pt")]) == Path("runs/a")
+    )
+    assert evaluate.shared_folder([Path("runs/a"), Path("runs/b/fold-01/best.pt")]) == Path("runs")
+
+
+def test_what_the_weights_started_from_is_said(place, tmp_path, capsys, no_figures):
+    """A network that began as one which PrivateTest chose has been selected there too, on this data set."""
+    ancestors = [{"path": "old.pt", "dataset": "fer2013", "selected_on": "PrivateTest"}]
+    path = checkpoint(tmp_path / "best.pt", ancestors=ancestors)
+    flags = ["--checkpoint", str(path), "--data", str(place / "fer2013.h5"), "--device", "cpu", "--views", "center"]
+    assert evaluate.main(flags)["selected_on"] == "PublicTest, PrivateTest"
+    said = capsys.readouterr().out
+    assert "started from old.pt (fer2013, selected on PrivateTest)" in said and "selected on the test set" in said
+    checkpoint(tmp_path / "best.pt", ancestors=[ancestors[0] | {"dataset": "ckplus"}])
+    assert evaluate.main(flags)["selected_on"] == "PublicTest"
 
 
 def test_no_split_to_choose(place, tmp_path, capsys):

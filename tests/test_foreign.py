@@ -127,7 +127,7 @@ def test_training_starts_from_summed_channels_and_rows_by_class_name(tmp_path, v
     if converted:
         save_checkpoint(tmp_path / "x", load_checkpoint(tmp_path / "x", ADAPT))
     model = build_model("vgg11", 7, pool="avg4").eval()
-    said = start_from(model, tmp_path / "x", ckplus.CLASS_NAMES, ADAPT)
+    said, ancestors = start_from(model, tmp_path / "x", ckplus.CLASS_NAMES, ADAPT)
     assert "WuJie1010 checkpoint, vgg11, 3 equal channels of pixel / 255, crop 44" in said
     assert "3 equal channels summed into one" in said and "fresh: Contempt" in said
     with torch.inference_mode():

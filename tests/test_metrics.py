@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from utils.metrics import accuracy_interval, calibration_bins, compute_metrics, mean_by_group
 from utils.predictions import read_predictions, write_predictions
-from utils.report import headline, selection_note, text_report
+from utils.report import headline, text_report
+from utils.selection import selection_note
 
 NAMES = ("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral")
 FIELDS = "n accuracy ci95 balanced_accuracy macro_f1 top2_accuracy nll ece per_class confusion_matrix"
@@ -263,6 +264,9 @@ def test_report_says_what_matters():
 
 
 def test_selection_note():
+    assert selection_note("10 folds by subject", "10 folds by subject") == "selected on the test set"
+    assert selection_note("data", "fold 1, fold 10") == "selected on the test set"
+    assert selection_note("PrivateTest", "fold 1") == ""  # a fold of Training
     assert selection_note("PrivateTest", "PrivateTest") == "selected on the test set"
     assert selection_note("PrivateTest", "PublicTest, PrivateTest") == "selected on the test set"
     assert selection_note("PublicTest", "PublicTest") == "selected on this split"

@@ -85,6 +85,8 @@ def test_timm_models():
     assert build_model("timm:resnet10t", 7, 1, dropout=0.1)(torch.rand(2, 1, 48, 48)).shape == (2, 7)
     with pytest.raises(ValueError, match="no_such_net"):
         build_model("timm:no_such_net")
+    with pytest.raises(ValueError, match="global pooling only"):
+        build_model("small", pool="avg4")
     with pytest.raises(ValueError, match="avg4"):
         build_model("timm:resnet10t", pool="avg4")
 

@@ -136,6 +136,8 @@ def test_curves():
     loss, accuracy = figure.axes
     assert (loss.get_ylabel(), accuracy.get_ylabel()) == ("loss", "accuracy (%)")
     assert "best PublicTest: 75.00%, epoch 10" in words(figure)
+    last = words(curves_figure(columns(), val_name="fold 1", counts=12))
+    assert "fold 1: 69.17%, epoch 12" in last and not any("best" in word for word in last)
     by_name = {line.get_label(): line for line in loss.lines}
     assert by_name["training"].get_ydata().tolist() == columns()["train_loss"]
     for line in accuracy.lines:

@@ -81,11 +81,11 @@ def test_cosine_rises_then_falls_to_the_floor():
     assert cosine(1.0, floor=0.2) == pytest.approx(0.2) and cosine(0.0) == 1
 
 
-def test_step_decays_after_start_and_every_few_epochs():
-    assert [step(e, 80, 5, 0.9) for e in (1, 80)] == [1, 1]
-    assert step(81, 80, 5, 0.9) == step(85, 80, 5, 0.9) == pytest.approx(0.9)
-    assert step(86, 80, 5, 0.9) == pytest.approx(0.81)
-    assert step(22, 20, 1, 0.8) == pytest.approx(0.64)
+def test_step_decays_after_every_full_period_behind_the_start():
+    assert [step(done, 80, 5, 0.9) for done in (0, 79, 80, 84)] == [1, 1, 1, 1]
+    assert step(85, 80, 5, 0.9) == step(89, 80, 5, 0.9) == pytest.approx(0.9)
+    assert step(90, 80, 5, 0.9) == pytest.approx(0.81)
+    assert step(20, 20, 1, 0.8) == 1 and step(22, 20, 1, 0.8) == pytest.approx(0.64)
 
 
 def test_plateau_decays_when_patience_is_exceeded():

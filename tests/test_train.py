@@ -15,6 +15,7 @@ import torch
 import train
 from utils.checkpoint import load_checkpoint
 from utils.files import held
+from utils.runlog import COLUMNS, RunLog
 
 ROOT = Path(__file__).parent.parent
 TINY = ["--recipe", "smoke", "--dataset", "synthetic", "--batch-size", "32", "--device", "cpu", "--limit", "96"]
@@ -198,7 +199,8 @@ def test_without_publictest_a_tenth_of_training_chooses(faces_file, tmp_path):
     with h5py.File(faces_file) as source, h5py.File(data, "w") as target:
         for name in ("Training_pixel", "Training_label"):
             source.copy(name, target)
-    summary = train.main([*TINY, "--data", str(data), "--output", str(tmp_path), "--name", "x", "--epochs", "1"])
+    flags = ["--dataset", "fer2013", "--data", str(data), "--output", str(tmp_path), "--name", "x", "--epochs", "1"]
+    summary = train.main([*TINY, *flags])
     assert summary["split"] == "a tenth of Training" and summary["n"] == 32
     assert "a tenth of Training" in (tmp_path / "x" / "log.txt").read_text()
     with h5py.File(data) as file, open(tmp_path / "x" / "predictions.csv", newline="") as predictions:
@@ -211,6 +213,8 @@ def test_selection_on_the_test_set_is_said(faces_file, tmp_path):
     summary = run(faces_file, tmp_path, "--name", "x", "--epochs", "1", "--select-on", "PrivateTest")
     assert summary["selected_on"] == "PrivateTest"
     assert "selected on the test set" in (tmp_path / "x" / "log.txt").read_text()
+    run(faces_file, tmp_path, "--name", "y", "--epochs", "1", "--select-on", "PrivateTest", "--seeds", "2")
+    assert "n = 2 seeds) (selected on the test set)" in (tmp_path / "y" / "log.txt").read_text()
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(faces_file, tmp_path, capsys):
@@ -230,6 +234,9 @@ def test_a_loss_that_is_not_finite_stops_the_run(faces_file, tmp_path, capsys):
         (["--select-on", "Validation"], "PublicTest"),
         (["--select-on", "Training"], "fitted"),
         (["--crop", "60", "--pad", "0"], "crop of 60"),
+        (["--crop", "50", "--pad", "4"], "a crop of 50 pixels does not fit"),  # the test has no margin
+        (["--model", "vgg11", "--crop", "28"], "--model vgg11 cannot take crops of 28"),
+        (["--dataset", "ckplus"], "holds synthetic, not ckplus"),
         (["--device", "cuda:9"], "--device cpu"),
         (["--device", "abacus"], "abacus"),
         (["--init", "nothing.pt"], "nothing.pt"),
@@ -248,12 +255,48 @@ def test_bad_input_is_one_line(finished, faces_file, capsys, flags, message):
 
 
 @pytest.mark.parametrize(
-    "flags,message", [(["--lr", "1"], "--lr"), (["--seed", "3"], "--seed"), (["--limit", "9"], "--limit")]
+    "flags,message",
+    [
+        (["--lr", "1"], "--lr"),
+        (["--seed", "0"], "--seed"),  # also what is a flag's default
+        (["--limit", "9"], "--limit"),
+        (["--epochs", "0"], "--epochs 0: must be above 0"),
+    ],
 )
 def test_resume_keeps_the_runs_options(finished, capsys, flags, message):
     with pytest.raises(SystemExit):
         train.main(["--resume", str(finished[0]), *flags])
     assert message in capsys.readouterr().err
+
+
+def test_resume_remembers_what_was_said_anew(faces_file, tmp_path):
+    run(faces_file, tmp_path, "--name", "x", "--epochs", "1", "--limit", "64")
+    train.main(["--resume", str(tmp_path / "x"), "--epochs", "2"])
+    assert json.loads((tmp_path / "x" / "args.json").read_text())["options"]["epochs"] == 2
+    assert len(rows(tmp_path / "x")) == 2
+
+
+def test_resume_with_other_faces_is_refused(faces_file, tmp_path, capsys):
+    run(faces_file, tmp_path, "--name", "x", "--epochs", "1", "--limit", "64")
+    other = tmp_path / "other.h5"
+    other.write_bytes(faces_file.read_bytes())
+    with h5py.File(other, "r+") as file:
+        file["Training_pixel"][:] = file["Training_pixel"][:][::-1]
+    with pytest.raises(SystemExit):
+        train.main(["--resume", str(tmp_path / "x"), "--data", str(other), "--epochs", "2"])
+    assert "holds other faces" in capsys.readouterr().err
+
+
+def test_tensorboard_hears_of_every_epoch_once(tmp_path):
+    pytest.importorskip("tensorboard")
+    log = RunLog(tmp_path, tensorboard=True)
+    told = []
+    log.writer.add_scalar = lambda name, value, epoch: told.append((name, epoch))
+    history = [dict.fromkeys(COLUMNS, 0.5) | {"epoch": epoch} for epoch in range(1, 6)]
+    log.continues(history[:1])  # a resumed run's
+    log.metrics(history[:3])
+    log.metrics(history)
+    assert [epoch for name, epoch in told if name == "lr"] == [2, 3, 4, 5]
 
 
 def test_resume_of_nothing(tmp_path, capsys):
@@ -292,7 +335,7 @@ def test_a_batch_that_cannot_be_shared_is_refused(faces_file, tmp_path):
 
 def test_resume_of_a_run_that_still_runs(finished, capsys):
     pytest.importorskip("fcntl", reason="no file locks on this system")
-    with held(finished[0] / "args.json"), pytest.raises(SystemExit):
+    with held(finished[0]), pytest.raises(SystemExit):
         train.main(["--resume", str(finished[0])])
-    assert "args.json: in use by a process that is still running" in capsys.readouterr().err
+    assert "is in use by a process that is still running" in capsys.readouterr().err
     train.main(["--resume", str(finished[0])])  # and not for ever

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -15,9 +16,10 @@ import evaluate
 import plot_confusion_matrix
 import preprocess_fer2013
 import train
-from datasets.parts import fold_parts, selecting_part, soften
+from datasets.parts import fold_parts, limited, selecting_part, soften
 from datasets.storage import read_faces
 from utils.checkpoint import load_checkpoint
+from utils.predictions import write_predictions
 
 ROOT = Path(__file__).parent.parent
 TINY = ["--recipe", "smoke", "--batch-size", "32", "--device", "cpu", "--epochs", "1", "--limit", "64"]
@@ -159,18 +161,66 @@ def test_out_of_fold_predictions_become_soft_targets(faces_file, tmp_path):
     train.main([*flags, "--name", "soft", "--soft-targets", str(soft), "--soft-weight", "0.3"])
 
 
+@pytest.mark.parametrize(
+    "csv,flags,message",
+    [
+        ("soft.csv", ["--folds", "2"], "fitted to the faces that are tested here"),
+        ("no-fold.csv", [], "has no column fold"),
+        ("soft.csv", ["--folds", "2", "--protocol", "frame"], "--protocol frame is for CK+"),
+    ],
+)
+def test_soft_targets_that_would_leak_are_refused(faces_file, tmp_path, capsys, csv, flags, message):
+    data = read_faces(faces_file)
+    labels = data.splits["Training"].labels
+    sure = np.eye(len(data.class_names))[labels]
+    index, fold = np.arange(len(labels)), np.arange(len(labels)) % 5 + 1
+    write_predictions(tmp_path / "soft.csv", index, labels, sure, data.class_names, {"fold": fold})
+    write_predictions(tmp_path / "no-fold.csv", index, labels, sure, data.class_names)
+    with pytest.raises(SystemExit):
+        train.main(
+            [*TINY, "--data", str(faces_file), "--output", str(tmp_path), *flags, "--soft-targets", str(tmp_path / csv)]
+        )
+    assert message in capsys.readouterr().err
+
+
+def test_limited_faces_are_of_all_classes_where_the_file_is_sorted(ckplus_file):
+    part = fold_parts(read_faces(ckplus_file), None)[0]
+    few = limited(part, 60)
+    assert len(few.train_pixels) == len(few.train_targets) == len(few.train_index) == 60
+    assert set(few.train_targets) == set(part.train_targets) and limited(part, 10**6) is limited(part, None) is part
+
+
+def test_folds_are_tested_on_the_file_they_were_made_of(ten_folds, ckplus_file, tmp_path, capsys):
+    other = tmp_path / "other.h5"
+    other.write_bytes(ckplus_file.read_bytes())
+    with h5py.File(other, "r+") as file:
+        file["data_pixel"][0] = 255 - file["data_pixel"][0]
+    with pytest.raises(SystemExit):
+        evaluate.main(["--checkpoint", str(ten_folds[0]), "--data", str(other), "--device", "cpu"])
+    assert "was fitted to other faces" in capsys.readouterr().err
+
+
+def test_epochs_of_a_run_with_finished_folds_stay(ten_folds, capsys):
+    with pytest.raises(SystemExit):
+        train.main(["--resume", str(ten_folds[0]), "--epochs", "3"])
+    assert "fold-01 has been finished with 1" in capsys.readouterr().err
+
+
 def test_soft_targets_are_mixed_by_row(faces_file):
     part = selecting_part(read_faces(faces_file))
     index = np.arange(len(part.train_index))[::-1]
     probabilities = np.random.default_rng(0).dirichlet(np.ones(7), len(index))
-    got = soften(part, index, probabilities, part.class_names, 0.25).train_targets
+    labels = part.train_targets[index]
+    got = soften(part, index, labels, probabilities, part.class_names, 0.25).train_targets
     for row in (0, 5, len(index) - 1):
         want = 0.75 * np.eye(7)[part.train_targets[row]] + 0.25 * probabilities[len(index) - 1 - row]
         assert got[row] == pytest.approx(want, abs=1e-6)
     with pytest.raises(ValueError, match="have no soft target"):
-        soften(part, index[:-3], probabilities[:-3], part.class_names, 0.5)
+        soften(part, index[:-3], labels[:-3], probabilities[:-3], part.class_names, 0.5)
+    with pytest.raises(ValueError, match="have another label"):
+        soften(part, index, np.roll(labels, 1), probabilities, part.class_names, 0.5)
     with pytest.raises(ValueError, match="Contempt"):
-        soften(part, index, probabilities, (*part.class_names[:6], "Contempt"), 0.5)
+        soften(part, index, labels, probabilities, (*part.class_names[:6], "Contempt"), 0.5)
 
 
 def test_parts_of_folds_are_disjoint_and_complete(ckplus_file, faces_file):
@@ -207,7 +257,9 @@ def test_shared_classes_carry_over_by_name(ckplus_file, faces_file, tmp_path, ca
     "flags,message",
     [
         (["--folds", "some"], "--folds some"),
-        (["--folds", "1"], "1"),
+        (["--folds", "1"], "--folds 1"),
+        (["--folds", "0"], "--folds 0"),
+        (["--schedule", "plateau"], "which is to decide nothing here"),
         (["--fold", "11"], "10 folds"),
         (["--select-on", "PrivateTest"], "test is possible"),
         (["--protocol", "frame", "--folds", "5"], "10 folds"),

@@ -14,11 +14,13 @@ from torch import nn
 
 from utils.files import replacing
 from utils.refusals import contents, pickled, what_else
+from utils.selection import selected_on
 
 FORMAT_VERSION = 1
 NAMED = 8  # tensors that an error names of each kind
 NEEDED = ("format_version", "model_name", "model_kwargs", "inputs", "class_names", "dataset", "model")
-ABOUT = ("model_name", "recipe", "epoch", "best", "select_on", "val_views", "fold", "origin")  # of the weights
+ABOUT = ("model_name", "recipe", "epoch", "best", "select_on", "val_views", "fold")  # of the weights, where known
+ABOUT += ("origin", "ancestors", "data_sha256")
 Adapt = Callable[[dict, Path], dict[str, Any] | None]  # what another program saved -> a checkpoint, or None
 
 
@@ -47,13 +49,15 @@ def save_checkpoint(path: str | Path, state: dict[str, Any]) -> None:
 
 
 def load_checkpoint(path: str | Path, adapt: Adapt | None = None) -> dict[str, Any]:
-    """Read a checkpoint onto the CPU, with `weights_only=True`.
+    """Read a checkpoint, or the best.pt of a run's folder, onto the CPU, with `weights_only=True`.
 
     adapt: gets the content of a file that is no checkpoint of this project, and its path.
     Raises FileNotFoundError, or ValueError with what was found: a directory, a truncated or foreign file, a
     pickled module, an incomplete or newer checkpoint.
     """
     path = Path(path)
+    if (path / "best.pt").is_file():
+        path = path / "best.pt"
     if not path.exists():
         raise FileNotFoundError(f"no checkpoint {path}; train one with: python train.py (or make demo){_nearby(path)}")
     if path.is_dir():
@@ -105,11 +109,16 @@ def load_weights(model: nn.Module, tensors: dict[str, torch.Tensor], source: str
     model.load_state_dict(tensors)
 
 
-def start_from(model: nn.Module, path: str | Path, class_names: Sequence[str], adapt: Adapt | None = None) -> str:
+def start_from(
+    model: nn.Module, path: str | Path, class_names: Sequence[str], adapt: Adapt | None = None
+) -> tuple[str, list[dict[str, Any]]]:
     """Load a checkpoint's weights into a fresh network, the last layer's rows by the names of their classes.
 
     Classes that the checkpoint does not know keep their random rows. A first convolution of several channels, which
-    all see the same gray face, is summed where the network has one. Returns what was done, for the log.
+    all see the same gray face, is summed where the network has one.
+
+    Returns what was done, for the log, and the checkpoints that the weights come from, the oldest first: path,
+    dataset, selected_on.
     """
     state = load_checkpoint(path, adapt)
     tensors = dict(state.get("ema") or state["model"])
@@ -135,7 +144,8 @@ def start_from(model: nn.Module, path: str | Path, class_names: Sequence[str], a
         new = [name for name in class_names if name not in known]
         said += f"; classes carried over: {', '.join(shared)}" + (f"; fresh: {', '.join(new)}" if new else "")
     load_weights(model, tensors, f"{path}, a checkpoint of --model {state['model_name']},")
-    return said
+    ancestor = {"path": str(path), "dataset": state["dataset"], "selected_on": selected_on(state)}
+    return said, [*state.get("ancestors", []), ancestor]
 
 
 def release(state: dict[str, Any]) -> dict[str, Any]:

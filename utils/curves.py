@@ -11,13 +11,16 @@ from utils.figures import BLUE, GRAY, ORANGE, RED, clean_axes, set_title
 from utils.metrics import calibration_bins, calibration_error, check_inputs
 
 
-def curves_figure(columns: Mapping[str, Sequence[Any]], title: str = "", val_name: str = "validation") -> Figure:
-    """Draw loss and accuracy over the epochs; the epoch of the best validation accuracy is marked.
+def curves_figure(
+    columns: Mapping[str, Sequence[Any]], title: str = "", val_name: str = "validation", counts: int | None = None
+) -> Figure:
+    """Draw loss and accuracy over the epochs and mark the one that counts.
 
     Args:
         columns: epoch, train_loss, train_accuracy, val_loss, val_accuracy (fractions), of one length; further
             columns are ignored. Empty, None or NaN values leave a gap; a column may be missing.
         val_name: what the validation split is called in the legend, "PublicTest" for one.
+        counts: the epoch that counts; None: that of the best validation accuracy.
     """
     epochs = _numbers(columns["epoch"])
     series = {
@@ -51,10 +54,11 @@ def curves_figure(columns: Mapping[str, Sequence[Any]], title: str = "", val_nam
             axes.set_xticks(epochs)
     val = series["val_accuracy"]
     if np.isfinite(val).any():
-        best = int(np.nanargmax(val))
+        best = int(np.nanargmax(val)) if counts is None else int(np.flatnonzero(epochs == counts)[0])
         for axes in (left, right):
             axes.axvline(epochs[best], color=GRAY, linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
-        label = f"best {val_name}: {100 * val[best]:.2f}%, epoch {epochs[best]:.0f}"
+        what = f"best {val_name}" if counts is None else val_name
+        label = f"{what}: {100 * val[best]:.2f}%, epoch {epochs[best]:.0f}"
         right.plot(epochs[best], 100 * val[best], "o", color=BLUE, markersize=6, markeredgecolor="white", label=label)
     for axes in (left, right):
         if axes.get_legend_handles_labels()[0]:

@@ -23,8 +23,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def held(path: str | Path) -> Iterator[None]:
-    """Hold an existing file for the duration; ValueError where another process, or this one, holds it already.
+def held(folder: str | Path) -> Iterator[None]:
+    """Hold a folder for the duration; ValueError where another process, or this one, holds it already.
 
     The system lets go of it when the process ends, however that happens. Without file locks (Windows, some network
     drives) nothing is checked.
@@ -34,14 +34,18 @@ def held(path: str | Path) -> Iterator[None]:
     except ImportError:
         yield
         return
-    with open(path, "rb+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ValueError(f"{path}: in use by a process that is still running") from error
-        except OSError:
-            pass
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise ValueError(f"{folder} is in use by a process that is still running") from error
+    except OSError:
+        pass
+    try:
         yield
+    finally:
+        os.close(descriptor)
 
 
 def check_writable(folder: str | Path) -> None:

@@ -41,7 +41,7 @@ class Recipe:
     decay_all: bool = option(False, "optimisation", "weight decay also on biases and normalisation")
     schedule: str = option("cosine", "optimisation", "of the learning rate", SCHEDULES)
     warmup: float = option(0.05, "optimisation", "cosine: part of the run in which the rate rises")
-    step_start: int = option(80, "optimisation", "step: last epoch at the full rate")
+    step_start: int = option(80, "optimisation", "step: epochs before the first period of --step-every begins")
     step_every: int = option(5, "optimisation", "step: epochs between decays")
     gamma: float = option(0.9, "optimisation", "step and plateau: factor of a decay")
     patience: int = option(5, "optimisation", "plateau: epochs without a better validation accuracy")
@@ -145,7 +145,7 @@ def make_recipe(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe
     if unknown:
         raise ValueError(f"recipe {name!r}: unknown keys {', '.join(unknown)}")
     recipe = Recipe(**values)
-    _validate(recipe)
+    check_recipe(recipe)
     return recipe
 
 
@@ -171,7 +171,7 @@ def add_recipe_flags(parser: argparse.ArgumentParser) -> None:
         )
 
 
-def _validate(recipe: Recipe) -> None:
+def check_recipe(recipe: Recipe) -> None:
     """ValueError that names the first field whose value makes no sense."""
     for f in fields(Recipe):
         value, choices = getattr(recipe, f.name), f.metadata["choices"]

@@ -9,26 +9,14 @@ import numpy as np
 from utils.plots import confusion_matrix_figure, mistakes_figure, reliability_figure, save_figure
 from utils.predictions import write_predictions
 from utils.runlog import write_json
+from utils.selection import in_words, selection_note
 
-LAST_EPOCH = "last epoch"  # stands for a split's name where no split selected the checkpoint
 VIEW_NAMES = {
     "center": "center crop",
     "flip": "crop and mirror image",
     "five": "five-crop",
     "ten": "ten-crop",
 }
-
-
-def selection_note(split: str | None, selected_on: str | None) -> str:
-    """Return what must stand beside a number on `split` if the checkpoint was chosen there, else "".
-
-    `selected_on` may be several names with commas between. A split of None is one nobody knows.
-    """
-    names = (selected_on or "").split(", ")
-    own_fold = any("fold" in name for name in names)  # every fold's tested faces chose its epoch
-    if own_fold or ("PrivateTest" in names and split in ("PrivateTest", None)):
-        return "selected on the test set"
-    return "selected on this split" if split in names else ""
 
 
 def headline(metrics: Mapping[str, Any]) -> str:
@@ -68,17 +56,15 @@ def text_report(metrics: Mapping[str, Any]) -> str:
     for checkpoint in metrics.get("checkpoints", []):
         known = [checkpoint.get("model_name"), checkpoint.get("recipe") and f"recipe {checkpoint['recipe']}"]
         known += [f"epoch {checkpoint['epoch']}"] if checkpoint.get("epoch") is not None else []
-        chosen = checkpoint.get("selected_on")
-        known.append("how it was selected is not recorded" if not chosen else _chosen(chosen))
+        known.append(in_words(checkpoint.get("selected_on")))
+        for ancestor in checkpoint.get("ancestors", []):
+            how = f"{ancestor['dataset']}, {in_words(ancestor['selected_on'])}"
+            known.append(f"started from {ancestor['path']} ({how})")
         lines += ["", f"checkpoint {checkpoint['path']}: {', '.join(part for part in known if part)}"]
     note = selection_note(metrics.get("split"), metrics.get("selected_on"))
     notes = [f"{note}: expect less on faces that had no part in the choice"] if note else []
     lines += [f"note: {text}" for text in notes + list(metrics.get("notes", []))]
     return "\n".join(lines)
-
-
-def _chosen(selected_on: str) -> str:
-    return "the last one, not selected" if selected_on == LAST_EPOCH else f"selected on {selected_on}"
 
 
 def _share(name: str, metrics: Mapping[str, Any], rest: str = "") -> str:

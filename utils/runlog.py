@@ -40,7 +40,7 @@ class RunLog:
 
     def __init__(self, folder: Path, tensorboard: bool = False, silent: bool = False) -> None:
         self.folder, self.silent = folder, silent
-        self.writer = None
+        self.writer, self.sent = None, 0  # TensorBoard's, and the epochs it has been told
         if silent:
             return
         folder.mkdir(parents=True, exist_ok=True)
@@ -64,11 +64,17 @@ class RunLog:
             file.write(text + "\n")
 
     def metrics(self, history: Sequence[Mapping[str, float]]) -> None:
-        """Write metrics.csv anew from all epochs so far, and send the last one to TensorBoard."""
+        """Write metrics.csv anew from all epochs so far, and send TensorBoard those that it has not got yet."""
         write_text(self.folder / "metrics.csv", _csv(history))
-        if self.writer and history:
-            for name in COLUMNS[1:]:
-                self.writer.add_scalar(name, history[-1][name], history[-1]["epoch"])
+        if self.writer:
+            for row in history[self.sent :]:
+                for name in COLUMNS[1:]:
+                    self.writer.add_scalar(name, row[name], row["epoch"])
+        self.continues(history)
+
+    def continues(self, history: Sequence[Mapping[str, float]]) -> None:
+        """TensorBoard has these epochs already."""
+        self.sent = len(history)
 
     def close(self) -> None:
         """End TensorBoard's file."""
@@ -89,9 +95,8 @@ def read_metrics(path: Path) -> dict[str, list[float]]:
     return {name: [float(row[name]) for row in rows] for name in COLUMNS}
 
 
-def epoch_line(row: Mapping[str, float], epochs: int, split: str, best: Mapping[str, float], faces: int) -> str:
-    """The fixed-width line of one epoch; `best` of epoch 0 where none is chosen."""
-    rate = faces / row["seconds"]
+def epoch_line(row: Mapping[str, float], epochs: int, split: str, best: Mapping[str, float], rate: float) -> str:
+    """The fixed-width line of one epoch; `best` of epoch 0 where none is chosen; `rate` of training in faces/s."""
     chosen = f"  best {best['accuracy']:6.2%} ({best['epoch']:3d})" if best["epoch"] else ""
     return (
         f"epoch {row['epoch']:3d}/{epochs}  lr {row['lr']:.5f}"

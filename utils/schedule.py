@@ -15,9 +15,9 @@ def cosine(progress: float, warmup: float = 0.0, floor: float = 0.0) -> float:
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
-def step(epoch: int, start: int, every: int, gamma: float) -> float:
-    """1 up to epoch `start`, then times `gamma`, and again after every `every` epochs. epoch: 1, 2, ..."""
-    return 1.0 if epoch <= start else gamma ** ((epoch - start - 1) // every + 1)
+def step(epochs_done: int, start: int, every: int, gamma: float) -> float:
+    """Times `gamma` for every full period of `every` epochs after the first `start` epochs. epochs_done: 0, 1, ..."""
+    return gamma ** (max(0, epochs_done - start) // every)
 
 
 def plateau(history: Sequence[float], patience: int, gamma: float) -> float:
@@ -38,7 +38,7 @@ def factor(recipe: Any, epochs_done: float, accuracies: Sequence[float]) -> floa
     if recipe.schedule == "cosine":
         return cosine(epochs_done / recipe.epochs, recipe.warmup)
     if recipe.schedule == "step":
-        return step(int(epochs_done) + 1, recipe.step_start, recipe.step_every, recipe.gamma)
+        return step(int(epochs_done), recipe.step_start, recipe.step_every, recipe.gamma)
     if recipe.schedule == "plateau":
         return plateau(accuracies, recipe.patience, recipe.gamma)
     return 1.0

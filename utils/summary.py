@@ -10,6 +10,7 @@ from utils.metrics import accuracy_interval, compute_metrics, mean_by_group
 from utils.predictions import read_predictions
 from utils.report import write_summary
 from utils.runlog import RunLog, write_json
+from utils.selection import selection_note
 
 
 def fold_folder(fold: int | None) -> str:
@@ -39,7 +40,7 @@ def pool_folds(folder: Path, options: dict[str, Any], parts: list[Any]) -> dict[
     extra["fold"] = np.concatenate(
         [np.full(len(fold.labels), part.fold) for part, fold in zip(parts, folds, strict=True)]
     )
-    protocol = f"by {options['protocol']}" if "subject" in extra else "stratified"
+    protocol = f"by {options['protocol']}" if "ckplus" in parts[0].dataset else "stratified"
     summary = {"split": f"{len(parts)} folds {protocol}", "views": "ten", "selected_on": parts[0].select_on}
     if parts[0].select_on == parts[0].test_name:
         summary["selected_on"] = summary["split"]  # each fold by itself
@@ -65,7 +66,9 @@ def summarise(folder: Path, summaries: list[dict[str, Any]]) -> dict[str, Any]:
     summary = _mean_and_deviation([summary["accuracy"] for summary in summaries])
     summary |= {name: summaries[0][name] for name in ("split", "views", "selected_on")}
     write_json(folder / "summary.json", summary)
-    RunLog(folder).line(f"{summary['split']}, ten-crop: {_plus_minus(summary)} seeds)")
+    note = selection_note(summary["split"], summary["selected_on"])
+    line = f"{summary['split']}, ten-crop: {_plus_minus(summary)} seeds)"
+    RunLog(folder).line(line + (f" ({note})" if note else ""))
     return summary
 
 
