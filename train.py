@@ -129,6 +129,7 @@ def resume(args: argparse.Namespace, said: set[str]) -> dict[str, Any]:
         )
     options = json.loads(saved.read_text(encoding="utf-8"))
     recipe = Recipe(**options.pop("options"))
+    as_begun = dict(options)
     for name in said & set(options):
         options[name] = getattr(args, name)
     if "epochs" in said:
@@ -140,7 +141,7 @@ def resume(args: argparse.Namespace, said: set[str]) -> dict[str, Any]:
     parts = make_parts(options)
     with processes(), held(args.resume) if rank() == 0 else nullcontext():
         if rank() == 0:
-            write_json(saved, options | {"options": asdict(recipe)})
+            write_json(saved, as_begun | {"options": asdict(recipe)})  # the rest is for this time only
         return train(args.resume, options, recipe, parts)
 
 

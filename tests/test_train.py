@@ -269,7 +269,7 @@ def test_resume_keeps_the_runs_options(finished, capsys, flags, message):
     assert message in capsys.readouterr().err
 
 
-def test_resume_remembers_what_was_said_anew(faces_file, tmp_path):
+def test_resume_remembers_the_epochs(faces_file, tmp_path):
     run(faces_file, tmp_path, "--name", "x", "--epochs", "1", "--limit", "64")
     train.main(["--resume", str(tmp_path / "x"), "--epochs", "2"])
     assert json.loads((tmp_path / "x" / "args.json").read_text())["options"]["epochs"] == 2
