@@ -100,8 +100,9 @@ RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
         WUJIE | {"epochs": 60, "step_start": 20, "step_every": 1, "gamma": 0.8},
     ),
     "lethesec": (
-        "ResNet18 as LetheSec's repository trains it: published 73.70% on PrivateTest, of the epoch that is best there"
-        " (--select-on PrivateTest); not re-run here yet",
+        "ResNet18 much as LetheSec's repository trains it: published 73.70% on PrivateTest, of the epoch that is best"
+        " there (--select-on PrivateTest); not re-run here yet. What differs: margins are reflected and erased boxes"
+        " gray, not 0; mixup draws a share a face, not a batch",
         {
             **{"pool": "avg4", "mean": 0.0, "std": 255.0},  # pixels are divided by 255 twice
             **{"epochs": 300, "batch_size": 128, "lr": 0.1, "weight_decay": 1e-4, "decay_all": True, "ema": 0.0},
