@@ -70,7 +70,8 @@ def load_checkpoint(path: str | Path, adapt: Adapt | None = None) -> dict[str, A
             raise ValueError(pickled(path, str(error))) from None
         raise ValueError(f"{path} is not a PyTorch checkpoint{what_else(content.getvalue())}") from None
     except Exception as error:  # damaged bytes end in any of a dozen kinds, IndexError and OSError among them
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        said = str(error).split("\n")[0].split(". ")[0]  # what follows is PyTorch's advice to itself
+        reason = said if " " in said else type(error).__name__
         what = what_else(content.getvalue()) or f" ({reason}); fetch it again"
         raise ValueError(f"{path} is truncated or not a PyTorch checkpoint{what}") from None
     missing = [key for key in NEEDED if key not in state] if isinstance(state, dict) else list(NEEDED)
