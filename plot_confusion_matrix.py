@@ -9,13 +9,19 @@ checkpoint was selected on the faces that are shown.
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import evaluate
+from engine.evaluation.flags import add_test_flags
 from utils import cli
+from utils.files import check_writable
+
+evaluation = cli.late("engine.evaluation.evaluate")
+recorded = cli.late("engine.evaluation.recorded")
+report = cli.late("engine.evaluation.report")
+confusion = cli.late("engine.figures.confusion")
+style = cli.late("engine.figures.style")
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -47,46 +53,23 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     )
     figure.add_argument("--title", metavar="TEXT", help="default: split, views, accuracy, number of faces")
     figure.add_argument("--width", type=float, default=4.2, metavar="INCHES", help="3.3 is a column, 7 a page")
-    evaluate.add_flags(parser)
+    add_test_flags(parser)
     parser.set_defaults(views=None)  # None: those of the predictions that are there, ten for a test
-    return cli.run(parser, parser.parse_args(argv), run)
+    return cli.run(parser, parser.parse_args(argv), plot)
 
 
-def run(args: argparse.Namespace) -> dict[str, Any]:
-    """The whole script, without its command line."""
-    from utils.figures import check_ending, save_figure
-    from utils.files import check_writable
-    from utils.plots import confusion_matrix_figure
-    from utils.report import headline
-
+def plot(args: argparse.Namespace) -> dict[str, Any]:
+    """Find or make the predictions and draw them."""
     if not 3 <= args.width <= 20:
         raise ValueError(f"--width {args.width}: between 3 and 20 inches")
-    check_ending(args.output)
+    style.check_ending(args.output)
     check_writable(args.output.parent)
-    asked = [f"--{name}" for name in ("dataset", "data", "amp") if getattr(args, name)]
-    if args.predictions and asked:
-        raise ValueError(f"{asked[0]} is for checkpoints; --predictions are drawn as they are")
-    wanted = {name: value for name, value in (("split", args.split), ("views", args.views)) if value}
-    predictions = args.predictions or (find_predictions(args.run, wanted) if args.run and not asked else None)
-    if predictions:
-        metrics = read_metrics(predictions)
-        for name, value in wanted.items():
-            if metrics.setdefault(name, value) != value:
-                raise ValueError(f"--{name} {value}: {predictions} is of {metrics[name]}")
-    elif args.run or args.checkpoint:
-        args.checkpoint = args.checkpoint or [args.run]
-        metrics = evaluate.evaluate(*evaluate.load(args), args.views or "ten", args.batch_size, args.amp)[0]
-    else:
-        runs = ", ".join(sorted(str(path.parent) for path in Path("runs").glob("*/args.json"))[:5])
-        hint = f" (there are {runs})" if runs else ""
-        raise ValueError(f"say what to draw: --run DIR{hint}, --predictions CSV or --checkpoint PATH")
+    metrics, source = find_metrics(args)
     names = list(metrics["per_class"])
-    title = headline(metrics) if args.title is None else args.title
-    save_figure(
-        confusion_matrix_figure(metrics["confusion_matrix"], names, args.normalize, title, args.width),
-        args.output,
-    )
-    print(f"{predictions or metrics['checkpoints'][0]['path']}: {headline(metrics)}\nwrote {args.output}")
+    title = report.headline(metrics) if args.title is None else args.title
+    figure = confusion.confusion_matrix_figure(metrics["confusion_matrix"], names, args.normalize, title, args.width)
+    style.save_figure(figure, args.output)
+    print(f"{source}: {report.headline(metrics)}\nwrote {args.output}")
     return {
         "confusion_matrix": metrics["confusion_matrix"],
         "class_names": names,
@@ -95,47 +78,30 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def find_predictions(run: Path, wanted: dict[str, str]) -> Path | None:
-    """Return the run's predictions.csv, else its newest evaluation's; only one that is as `wanted` says."""
-    if not run.is_dir():
-        raise FileNotFoundError(f"--run {run}: no such folder; train one with: python train.py --name {run.name}")
-    evaluations = sorted(run.glob("evaluation*/predictions.csv"), key=lambda path: -path.stat().st_mtime)
-    for path in [run / "predictions.csv", *evaluations]:
-        if path.is_file() and wanted.items() <= about(path).items():
-            return path
-    return None
-
-
-def about(predictions: Path) -> dict[str, Any]:
-    """Return what the files beside a predictions.csv tell of it: split, views, selected_on, where known."""
-    known: dict[str, Any] = {}
-    for name in ("args.json", "summary.json", "metrics.json"):  # a later file knows better
-        path = predictions.parent / name
-        if path.is_file():
-            try:
-                content = json.loads(path.read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise ValueError(f"{path} is not JSON ({error})") from None
-            if name == "args.json":
-                content = {"selected_on": content.get("select_on")}
-            known |= {key: content[key] for key in ("split", "views", "selected_on") if content.get(key)}
-    return known
-
-
-def read_metrics(predictions: Path) -> dict[str, Any]:
-    """Return the metrics of a predictions.csv, with `about` what is known of it."""
-    from sklearn.metrics import confusion_matrix
-
-    from utils.metrics import compute_metrics
-    from utils.predictions import read_predictions
-
-    table = read_predictions(predictions)
-    metrics = compute_metrics(table.labels, table.probabilities, table.class_names)
-    # The prediction column counts: another tool may have decided otherwise than by the largest probability
-    everything = list(range(len(table.class_names)))
-    metrics["confusion_matrix"] = confusion_matrix(table.labels, table.predictions, labels=everything).tolist()
-    metrics["accuracy"] = float((table.labels == table.predictions).mean())
-    return metrics | about(predictions)
+def find_metrics(args: argparse.Namespace) -> tuple[dict[str, Any], str | Path]:
+    """Read the metrics that are there, or test the checkpoint; and the file that they are of."""
+    asked = [f"--{name}" for name in ("dataset", "data", "amp") if getattr(args, name)]
+    if args.predictions and asked:
+        raise ValueError(f"{asked[0]} is for checkpoints; --predictions are drawn as they are")
+    wanted = {name: value for name, value in (("split", args.split), ("views", args.views)) if value}
+    predictions = args.predictions
+    if args.run and not asked:
+        predictions = recorded.find_predictions(args.run, wanted)
+    if predictions:
+        metrics = recorded.recorded_metrics(predictions)
+        for name, value in wanted.items():
+            if metrics.setdefault(name, value) != value:
+                raise ValueError(f"--{name} {value}: {predictions} is of {metrics[name]}")
+        return metrics, predictions
+    if not (args.run or args.checkpoint):
+        runs = ", ".join(sorted(str(path.parent) for path in Path("runs").glob("*/args.json"))[:5])
+        hint = f" (there are {runs})" if runs else ""
+        raise ValueError(f"say what to draw: --run DIR{hint}, --predictions CSV or --checkpoint PATH")
+    how = {"views": args.views or "ten", "batch_size": args.batch_size, "amp": args.amp}
+    checkpoints = args.checkpoint or [args.run]
+    test = evaluation.load_evaluation(checkpoints, args.dataset, args.data, args.split, args.device, **how)
+    metrics = evaluation.evaluate(test)[0]
+    return metrics, metrics["checkpoints"][0]["path"]
 
 
 if __name__ == "__main__":

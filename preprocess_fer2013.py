@@ -16,67 +16,23 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils.cli import Parser, positive_int, run
+from datasets.names import DATASETS
+from utils.cli import Parser, late, positive_int, run
+
+fer2013 = late("datasets.fer2013")
+ckplus = late("datasets.ckplus")
+synthetic = late("datasets.synthetic.sets")
+storage = late("datasets.storage")
+tables = late("datasets.tables")
 
 if TYPE_CHECKING:
-    from datasets.storage import FaceSet, Split
-
-
-def read_fer2013(args: argparse.Namespace) -> "FaceSet":
-    from datasets import fer2013
-
-    return fer2013.read_raw(args.source)
-
-
-def read_ckplus(args: argparse.Namespace) -> "FaceSet":
-    from datasets import ckplus
-    from utils.faces import crop_face, find_faces, whole_picture
-
-    def find_largest(picture):
-        return next(iter(find_faces(picture)), None)
-
-    def crop(picture, box):
-        return crop_face(picture, whole_picture(picture) if box is None else box)
-
-    return ckplus.read_raw(args.source, find_largest, crop)
-
-
-def draw_synthetic(args: argparse.Namespace) -> "FaceSet":
-    from datasets import fer2013, storage, synthetic
-
-    smaller = args.faces // 8
-    counts = dict(zip(fer2013.SPLITS, (args.faces, smaller, smaller), strict=True))
-    drawn = synthetic.make_splits(counts, args.seed, fer2013.CLASS_NAMES)
-    splits = {name: storage.Split(pixels, labels) for name, (pixels, labels) in drawn.items()}
-    return drawn_set(args, fer2013.CLASS_NAMES, splits)
-
-
-def draw_synthetic_ckplus(args: argparse.Namespace) -> "FaceSet":
-    from datasets import ckplus, synthetic_ckplus
-
-    return drawn_set(args, ckplus.CLASS_NAMES, {"data": synthetic_ckplus.draw_split(args.faces, args.seed)})
-
-
-def drawn_set(args: argparse.Namespace, class_names: tuple[str, ...], splits: "dict[str, Split]") -> "FaceSet":
-    import hashlib
-
     from datasets.storage import FaceSet
 
-    content = b"".join(split.pixels.tobytes() + split.labels.tobytes() for split in splits.values())
-    source = f"drawn with --faces {args.faces} --seed {args.seed}"
-    return FaceSet(args.dataset, class_names, splits, source, hashlib.sha256(content).hexdigest())
 
-
-DATASETS: dict[str, Callable[[argparse.Namespace], "FaceSet"]] = {
-    "fer2013": read_fer2013,
-    "ckplus": read_ckplus,
-    "synthetic": draw_synthetic,
-    "synthetic-ckplus": draw_synthetic_ckplus,
-}
 USUAL_SOURCES = {"fer2013": "data/fer2013.csv", "ckplus": "data/CK+48"}
 FACES = {"synthetic": 2048, "synthetic-ckplus": 981}  # to draw; these sets have no source
 
@@ -85,9 +41,7 @@ def preprocess(args: argparse.Namespace) -> "FaceSet":
     """Read what `args` name, print what is in it and write it. Returns the faces."""
     check_output(args.output, args.source)
     start = time.perf_counter()
-    from datasets import ckplus, fer2013, storage, tables
-
-    faces = DATASETS[args.dataset](args)
+    faces = read_or_draw(args)
     official = {"fer2013": fer2013.OFFICIAL_COUNTS, "ckplus": ckplus.KNOWN_COUNTS}.get(args.dataset)
     print(f"\n{tables.counts_table(faces, official)}\n\n{tables.twins_table(faces)}\n")
     replaced = args.output.exists()
@@ -98,6 +52,17 @@ def preprocess(args: argparse.Namespace) -> "FaceSet":
         f"{time.perf_counter() - start:.1f} s" + (" (it took the place of an older file)" if replaced else "")
     )
     return faces
+
+
+def read_or_draw(args: argparse.Namespace) -> "FaceSet":
+    """The faces of the data set that --dataset names."""
+    if args.dataset == "fer2013":
+        return fer2013.read_raw(args.source)
+    if args.dataset == "ckplus":
+        return ckplus.read_raw(args.source)
+    if args.dataset == "synthetic":
+        return synthetic.draw_fer2013(args.faces, args.seed)
+    return synthetic.draw_ckplus(args.faces, args.seed)
 
 
 def check_output(output: Path, source: Path | None) -> None:

@@ -13,12 +13,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import accuracy, input, preprocess, startup, testing, training
+from benchmarks import preprocess, startup
 from benchmarks.measure import Row, say, table, training_part
+from engine.recipes import RECIPES
 from models import MODELS, model_name
-from utils.cli import Parser, positive_int, run
+from utils.cli import Parser, late, positive_int, run
 from utils.files import check_writable
-from utils.recipes import RECIPES
+
+testing, input, training, accuracy = (
+    late(f"benchmarks.{name}") for name in ("testing", "input", "training", "accuracy")
+)
+devices = late("utils.device")
+runlog = late("utils.runlog")
 
 # In this order: a child process's peak memory counts from its parent's, so those come first that measure it
 NAMES = ("preprocess", "startup", "test", "input", "train", "accuracy")
@@ -81,10 +87,7 @@ def benchmark(args: argparse.Namespace) -> dict[str, Any]:
     if "startup" in chosen:
         rows += startup.measure(args.repeats)
 
-    from utils.device import describe_device, pick_device
-    from utils.runlog import environment, write_json
-
-    device = pick_device(args.device)
+    device = devices.pick_device(args.device)
     if "test" in chosen:
         rows += testing.measure(
             models or ["small", "resnet18"], device, args.repeats, args.workers, args.batch_size, args.faces
@@ -108,11 +111,11 @@ def benchmark(args: argparse.Namespace) -> dict[str, Any]:
         options["device"] = str(device)
         rows += accuracy.measure(args.data, models or ["small"], args.accuracy, args.repeats, args.both, options)
 
-    print(f"{describe_device(device)}, {args.repeats} repeats: median (lowest to highest)\n")
+    print(f"{devices.describe_device(device)}, {args.repeats} repeats: median (lowest to highest)\n")
     print(table(rows))
-    result = {"environment": environment(describe_device(device)), "rows": [row.as_dict() for row in rows]}
+    result = {"environment": runlog.environment(device), "rows": [row.as_dict() for row in rows]}
     if args.json:
-        write_json(args.json, result)
+        runlog.write_json(args.json, result)
     return result
 
 

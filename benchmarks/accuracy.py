@@ -1,6 +1,6 @@
 """Seconds from process start to an accuracy on PublicTest.
 
-Ours: `prepare`, `train_epoch` and `validate` of train.py, the recipe as it is, without writing a run's folder. The
+Ours: `build_setup`, `train_epoch` and `validate` as train.py calls them, without writing a run's folder. The
 usual: the plain loop in float32 with the same learning rates (but set once an epoch), momentum, weight decay, label
 smoothing and augmentation, without the average of the weights. Both are tested after every epoch with the same
 views and stop when they are there; the learning rate's schedule spans `epochs`, reached or not. So the seconds say
@@ -13,15 +13,30 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from benchmarks.measure import Row, child, recipe_for, say
-
-if TYPE_CHECKING:
-    import torch
-
-    from datasets.parts import Part
-    from utils.recipes import Recipe
+from benchmarks.reference import (
+    plain_loader,
+    plain_optimizer,
+    predict_plain,
+    train_plain,
+    train_transform,
+    usual_settings,
+    view_transform,
+)
+from datasets.parts import Part, selecting_part
+from datasets.storage import read_faces
+from engine.build import build_setup
+from engine.config import RunConfig
+from engine.loop import train_epoch, validate
+from engine.recipes import Recipe
+from engine.schedule import factor
+from models.build import build_model
+from utils.device import pick_device
+from utils.seed import seed_torch
 
 
 def measure(
@@ -31,7 +46,6 @@ def measure(
 
     options: device, workers, and batch_size, recipe, epochs, views, each of which may be None.
     """
-    from datasets.storage import read_faces
 
     read_faces(data, ["PublicTest"])  # a missing file is said here
     rows = []
@@ -59,9 +73,6 @@ def _missed(ends: dict[str, list], reached: dict[str, list]) -> str:
 
 def one_side(options: dict[str, Any]) -> dict[str, Any]:
     """Train one side in this process until it is there, or the recipe's epochs are over."""
-    from datasets.parts import selecting_part
-    from datasets.storage import read_faces
-    from utils.device import pick_device
 
     part = selecting_part(read_faces(options["data"], ["Training", "PublicTest"]))
     given = {"epochs": options["epochs"], "val_views": options["views"]}
@@ -76,15 +87,10 @@ def one_side(options: dict[str, Any]) -> dict[str, Any]:
     return {"epochs": len(accuracies), "accuracy": max(accuracies)}
 
 
-def our_epochs(part: "Part", recipe: "Recipe", device: "torch.device", options: dict[str, Any]) -> Iterator[float]:
+def our_epochs(part: Part, recipe: Recipe, device: torch.device, options: dict[str, Any]) -> Iterator[float]:
     """Yield the accuracy on the tested faces after every epoch."""
-    import torch
-
-    from train import build_parser, prepare, train_epoch, validate
-    from utils.seed import seed_torch
-
-    arguments = ["--device", str(device), "--seed", str(options["seed"])]
-    setup = prepare(vars(build_parser().parse_args(arguments)), recipe, part)
+    config = RunConfig(Path(options["data"]), recipe=recipe, device=str(device), seed=options["seed"])
+    setup = build_setup(config, part)
     state, labels = setup.state, torch.as_tensor(part.test.labels)
     pixels = torch.as_tensor(part.test.pixels).to(device)
     for epoch in range(recipe.epochs):
@@ -96,23 +102,8 @@ def our_epochs(part: "Part", recipe: "Recipe", device: "torch.device", options: 
         yield accuracy
 
 
-def usual_epochs(part: "Part", recipe: "Recipe", device: "torch.device", options: dict[str, Any]) -> Iterator[float]:
+def usual_epochs(part: Part, recipe: Recipe, device: torch.device, options: dict[str, Any]) -> Iterator[float]:
     """Yield the accuracy on the tested faces after every epoch."""
-    import torch
-
-    from benchmarks.reference import (
-        plain_loader,
-        plain_optimizer,
-        predict_plain,
-        train_plain,
-        train_transform,
-        usual_settings,
-        view_transform,
-    )
-    from models import build_model
-    from utils.schedule import factor
-    from utils.seed import seed_torch
-
     seed_torch(options["seed"])
     model = build_model(recipe.model, len(part.class_names), dropout=recipe.dropout, pool=recipe.pool).to(device)
     optimizer = plain_optimizer(model, recipe)

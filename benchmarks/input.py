@@ -6,36 +6,21 @@ it needs: drawing the random numbers, starting the workers. No network runs besi
 cores to themselves, which they have not in training.
 """
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+
+import torch
 
 from benchmarks.measure import Row, recipe_for, say, seconds
+from benchmarks.reference import plain_loader, train_transform
+from datasets.parts import Part
+from engine.build import build_loader
+from engine.config import RunConfig
 
-if TYPE_CHECKING:
-    import torch
 
-    from datasets.parts import Part
-
-
-def measure(part: "Part", device: "torch.device", repeats: int, workers: int, batch_size: int = 128) -> list[Row]:
+def measure(part: Part, device: torch.device, repeats: int, workers: int, batch_size: int = 128) -> list[Row]:
     """Faces a second of both pipelines over the fitted faces of `part`."""
-    from dataclasses import fields
-
-    from benchmarks.reference import plain_loader, train_transform
-    from datasets.augment import Augment
-    from datasets.loader import FaceLoader
-
     recipe = recipe_for("resnet18", min(batch_size, len(part.train_pixels)))
-    augment = Augment(**{f.name: getattr(recipe, f.name) for f in fields(Augment)})
-    ours = FaceLoader(
-        part.train_pixels,
-        part.train_targets,
-        len(part.class_names),
-        augment,
-        recipe.batch_size,
-        device=device,
-        mean=recipe.mean,
-        std=recipe.std,
-    )
+    ours = build_loader(RunConfig(Path("-"), recipe=recipe), part, device)
     usual = plain_loader(
         part.train_pixels, part.train_targets, train_transform(recipe), recipe.batch_size, workers, train=True
     )

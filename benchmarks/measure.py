@@ -10,11 +10,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    import torch
+from datasets.names import FER2013_CLASSES
+from engine.recipes import Recipe, make_recipe
+from utils.cli import late
 
+np = late("numpy")
+torch = late("torch")
+parts = late("datasets.parts")
+storage = late("datasets.storage")
+
+if TYPE_CHECKING:
     from datasets.parts import Part
-    from utils.recipes import Recipe
 
 ROOT = Path(__file__).parents[1]
 FACES = 28_709  # FER2013's Training
@@ -85,7 +91,6 @@ def say(text: str) -> None:
 
 def seconds(device: "torch.device", work: Callable[[], Any]) -> float:
     """Wall-clock seconds of `work()`, with what it left running on a GPU."""
-    import torch
 
     def wait() -> None:
         if device.type == "cuda":
@@ -115,30 +120,23 @@ def training_part(data: Path, faces: int | None = None) -> "Part":
 
     Speed does not depend on what a face shows.
     """
-    from datasets import fer2013
-    from datasets.parts import limited, selecting_part
-    from datasets.storage import FaceSet, Split, read_faces
-
     if data.is_file():
-        return limited(selecting_part(read_faces(data)), faces)
+        return parts.limited(parts.selecting_part(storage.read_faces(data)), faces)
     say(f"{data} is not there: random pixels stand in")
-    split = Split(*random_faces(faces or FACES))
-    few = Split(split.pixels[:1], split.labels[:1])
-    return selecting_part(FaceSet("fer2013", fer2013.CLASS_NAMES, {"Training": split, "PublicTest": few}, "random", ""))
+    split = storage.Split(*random_faces(faces or FACES))
+    few = storage.Split(split.pixels[:1], split.labels[:1])
+    random = storage.FaceSet("fer2013", FER2013_CLASSES, {"Training": split, "PublicTest": few}, "random", "")
+    return parts.selecting_part(random)
 
 
 def random_faces(count: int) -> tuple[Any, Any]:
     """Pixels uint8 (count, 48, 48) and labels int64 (count,), the same every time."""
-    import numpy as np
-
     rng = np.random.default_rng(0)
     return rng.integers(0, 256, (count, SIDE, SIDE), dtype=np.uint8), rng.integers(0, 7, count)
 
 
-def recipe_for(model: str, batch_size: int | None, name: str | None = None, **fields: Any) -> "Recipe":
+def recipe_for(model: str, batch_size: int | None, name: str | None = None, **fields: Any) -> Recipe:
     """The named recipe with this model; by default "small" for that network and "default" for others. None: its own."""
-    from utils.recipes import make_recipe
-
     given = fields | {"model": model, "batch_size": batch_size}
     name = name or ("small" if model == "small" else "default")
     return make_recipe(name, {key: value for key, value in given.items() if value is not None})

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 if TYPE_CHECKING:
-    from utils.recipes import Recipe
+    from engine.recipes import Recipe
 
 
 class PlainFaces(Dataset):

@@ -12,12 +12,17 @@ which come on top; on a GPU what PyTorch allocated there. Raises ValueError wher
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from benchmarks.measure import Row, child, random_faces, recipe_for, say, seconds
-
-if TYPE_CHECKING:
-    import torch
+from benchmarks.reference import plain_loader, predict_plain, usual_settings, view_transform
+from datasets.views import make_views
+from engine.predict import predict
+from models.build import build_model
+from utils.device import bfloat16_pays
+from utils.seed import seed_torch
 
 SHOWN = 8  # faces whose logits are compared
 TOLERANCE = 1e-3  # of the largest logit
@@ -26,7 +31,7 @@ FACES = 3_589  # FER2013's PrivateTest
 
 def measure(
     models: list[str],
-    device: "torch.device",
+    device: torch.device,
     repeats: int,
     workers: int,
     batch_size: int | None = None,
@@ -65,15 +70,6 @@ def compare(model: str, ours: dict[str, Any], usual: dict[str, Any]) -> list[Row
 
 def one_side(options: dict[str, Any]) -> dict[str, Any]:
     """Test with one side in this process: crops a second of every repeat, peak memory, some logits."""
-    import torch
-
-    from benchmarks.reference import plain_loader, predict_plain, usual_settings, view_transform
-    from datasets.views import make_views
-    from models import build_model
-    from utils.device import bfloat16_pays
-    from utils.inference import predict
-    from utils.seed import seed_torch
-
     device, size, faces = torch.device(options["device"]), options["batch_size"], options["faces"]
     recipe = recipe_for(options["model"], size)
     pixels, labels = random_faces(faces)
@@ -114,9 +110,8 @@ def one_side(options: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def memory_mib(device: "torch.device", peak: bool = False) -> float:
+def memory_mib(device: torch.device, peak: bool = False) -> float:
     """Memory of this process, now or at its highest: on the GPU, or resident in the host's."""
-    import torch
 
     if device.type == "cuda":
         return (torch.cuda.max_memory_allocated if peak else torch.cuda.memory_allocated)(device) / 2**20

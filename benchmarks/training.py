@@ -1,6 +1,6 @@
 """Training: optimizer steps on augmented batches, faces a second.
 
-Ours: `prepare` and `train_epoch` of train.py as a run calls them, with the recipe, bfloat16 where it pays,
+Ours: `build_setup` and `train_epoch` as train.py calls them, with the recipe, bfloat16 where it pays,
 channels_last and, on a GPU, torch.compile; the moving average of the weights is part of it. The usual: the same
 network in float32 and channels_first, fed by the DataLoader of PIL transforms, and `loss.item()` at every step; no
 average. The start of its worker processes and the compilation are not counted, an epoch's random numbers are.
@@ -8,23 +8,33 @@ average. The start of its worker processes and the compilation are not counted, 
 
 from contextlib import closing
 from itertools import islice
-from typing import TYPE_CHECKING
+from pathlib import Path
+
+import torch
 
 from benchmarks.measure import Row, recipe_for, say, seconds
-
-if TYPE_CHECKING:
-    import torch
-
-    from datasets.loader import FaceLoader
-    from datasets.parts import Part
+from benchmarks.reference import (
+    endless,
+    plain_loader,
+    plain_optimizer,
+    train_plain,
+    train_transform,
+    usual_settings,
+)
+from datasets.loader import FaceLoader
+from datasets.parts import Part, limited
+from engine.build import build_setup
+from engine.config import RunConfig
+from engine.loop import train_epoch
+from models.build import build_model
 
 WARM_UP = 2  # steps
 
 
 def measure(
-    part: "Part",
+    part: Part,
     models: list[str],
-    device: "torch.device",
+    device: torch.device,
     repeats: int,
     workers: int,
     batch_size: int | None = None,
@@ -40,29 +50,17 @@ def measure(
     return rows
 
 
-def _one(part: "Part", model: str, device: "torch.device", repeats: int, workers: int, size: int, steps: int) -> Row:
-    from benchmarks.reference import (
-        endless,
-        plain_loader,
-        plain_optimizer,
-        train_plain,
-        train_transform,
-        usual_settings,
-    )
-    from datasets.parts import limited
-    from models import build_model
-    from train import build_parser, prepare, train_epoch
-
+def _one(part: Part, model: str, device: torch.device, repeats: int, workers: int, size: int, steps: int) -> Row:
     recipe = recipe_for(model, size)
-    options = vars(build_parser().parse_args(["--device", str(device)]))
-    setup = prepare(options, recipe, limited(part, steps * size))
-    warm = prepare(options, recipe, limited(part, min(WARM_UP, steps) * size), setup).loader
+    config = RunConfig(Path("-"), recipe=recipe, device=str(device))
+    setup = build_setup(config, limited(part, steps * size))
+    warm = build_setup(config, limited(part, min(WARM_UP, steps) * size), setup).loader
 
     network = build_model(model, len(part.class_names)).to(device)
     optimizer = plain_optimizer(network, recipe)
     loader = plain_loader(part.train_pixels, part.train_targets, train_transform(recipe), size, workers, train=True)
 
-    def our_steps(faces: "FaceLoader") -> float:
+    def our_steps(faces: FaceLoader) -> float:
         return seconds(device, lambda: train_epoch(setup.state, setup.network, faces, recipe, setup.amp))
 
     def usual_steps() -> float:

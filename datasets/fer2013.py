@@ -11,16 +11,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from datasets.duplicates import find_twins, twin_mask
-from datasets.raw_csv import read_csv
-from datasets.raw_folder import read_folder
-from datasets.raw_source import find_source, open_csv
+from datasets.names import FER2013_CLASSES, SPLITS
+from datasets.raw.csv_file import read_csv
+from datasets.raw.folder import read_folder
+from datasets.raw.source import find_source, open_csv
 from datasets.storage import FaceSet, Split, source_digest
 
-__all__ = ["CLASS_NAMES", "OFFICIAL_COUNTS", "SPLITS", "find_twins", "read_raw", "twin_mask"]
-
-CLASS_NAMES = ("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral")
-SPLITS = ("Training", "PublicTest", "PrivateTest")
 OFFICIAL_COUNTS = {
     "Training": (3995, 436, 4097, 7215, 4830, 3171, 4965),
     "PublicTest": (467, 56, 496, 895, 653, 415, 607),
@@ -37,7 +33,7 @@ def read_raw(source: str | Path, say: Callable[[str], object] = print) -> FaceSe
     with ThreadPoolExecutor(1) as pool:
         digest = pool.submit(source_digest, source)  # beside the parsing: hashing leaves Python to it
         splits = _read_images(source, say) if source.is_dir() else _read_rows(source, say)
-        return FaceSet("fer2013", CLASS_NAMES, splits, source.name, digest.result())
+        return FaceSet("fer2013", FER2013_CLASSES, splits, source.name, digest.result())
 
 
 def _read_rows(source: Path, say: Callable[[str], object]) -> dict[str, Split]:
@@ -49,7 +45,7 @@ def _read_rows(source: Path, say: Callable[[str], object]) -> dict[str, Split]:
             def advance() -> None:
                 bar.update(file.tell() - bar.n)
 
-            for pixels, labels, where in read_csv(stream, name, len(CLASS_NAMES), SPLITS, advance):
+            for pixels, labels, where in read_csv(stream, name, len(FER2013_CLASSES), SPLITS, advance):
                 for index in np.unique(where):
                     parts[SPLITS[index]].append((pixels[where == index], labels[where == index]))
     # pop: each split's pieces are let go as soon as they are joined

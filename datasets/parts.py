@@ -5,13 +5,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from datasets import ckplus
-from datasets.ckplus import FOLDS
 from datasets.duplicates import face_groups
-from datasets.folds import stratified_folds
+from datasets.folds import FOLDS, frame_folds, stratified_folds, subject_folds, subjects_of
+from datasets.names import LAST_EPOCH
 from datasets.storage import FaceSet, Split
-
-LAST_EPOCH = "last epoch"  # in place of a split's name where no split chooses the epoch
 
 
 @dataclass(frozen=True)
@@ -30,6 +27,36 @@ class Part:
     select_on: str  # `test_name` where the tested faces choose the epoch, or LAST_EPOCH
     fold: int | None = None  # from 1
     folds: int | None = None
+
+    @property
+    def selects(self) -> bool:
+        """Whether the tested faces select the epoch; otherwise the last one counts."""
+        return self.select_on == self.test_name
+
+    @property
+    def how_selected(self) -> str:
+        """For the log: which epoch counts."""
+        if not self.selects:
+            return "the last epoch counts"
+        warning = ": selected on the test set, for comparison with older figures only"
+        return f"they select the epoch{warning if self.fold or self.test_name == 'PrivateTest' else ''}"
+
+
+def run_parts(
+    data: FaceSet, select_on: str | None, folds: int | None, fold: int | None, protocol: str = "subject"
+) -> list[Part]:
+    """What a run trains on: one part, or of a k-fold run one a fold, and of these only number `fold` if that is given.
+
+    CK+ is always a k-fold run; FER2013 is one where `folds` or `fold` is given. Raises ValueError for what cannot be.
+    """
+    if not (folds or fold or "data" in data.splits):
+        return [selecting_part(data, select_on)]
+    if select_on not in (None, "test"):
+        raise ValueError(f"--select-on {select_on}: in folds only test is possible")
+    parts = fold_parts(data, folds, protocol, select=select_on == "test")
+    if fold and fold > len(parts):
+        raise ValueError(f"--fold {fold}: there are {len(parts)} folds")
+    return parts[fold - 1 : fold] if fold else parts
 
 
 def selecting_part(data: FaceSet, select_on: str | None = None) -> Part:
@@ -67,9 +94,9 @@ def fold_parts(data: FaceSet, folds: int | None, protocol: str = "subject", sele
         if protocol == "frame" and count != FOLDS:
             raise ValueError(f"--folds {count}: the frame protocol has {FOLDS} folds")
         if protocol == "frame":
-            tests = ckplus.frame_folds(split.labels)
+            tests = frame_folds(split.labels)
         else:
-            tests = ckplus.subject_folds(ckplus.subjects_of(split), count)
+            tests = subject_folds(subjects_of(split), count)
     elif "Training" in data.splits:
         if protocol == "frame":
             raise ValueError("--protocol frame is for CK+; the folds of FER2013 are stratified")

@@ -16,6 +16,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from datasets.names import CLASS_NAMES, SPLITS
+
 FORMAT_VERSION = 1
 SIDE = 48
 SIGNATURE = b"\x89HDF\r\n\x1a\n"  # the first bytes of every HDF5 file
@@ -160,14 +162,9 @@ def _identity(path: Path, file: h5py.File, there: list[str]) -> tuple[str, tuple
         )
     if "class_names" in file.attrs:
         return str(file.attrs.get("dataset", "unknown")), tuple(map(str, file.attrs["class_names"]))
-    from datasets import fer2013  # here and not above, because fer2013 needs this module
-
-    if set(there) <= set(fer2013.SPLITS):
-        return "fer2013", fer2013.CLASS_NAMES
-    if there == ["data"]:
-        from datasets import ckplus
-
-        return "ckplus", ckplus.CLASS_NAMES
+    if set(there) <= set(SPLITS) or there == ["data"]:
+        dataset = "ckplus" if there == ["data"] else "fer2013"
+        return dataset, CLASS_NAMES[dataset]
     raise ValueError(
         f"{path} does not name its classes and its splits ({', '.join(there)}) are unknown; {_remake(path)}"
     )

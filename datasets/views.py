@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torchvision.transforms.v2 import functional as tv
 
-VIEWS = {"center": 1, "flip": 2, "five": 5, "ten": 10}
+from datasets.names import VIEWS
 
 
 def make_views(

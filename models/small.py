@@ -16,8 +16,10 @@ WIDTHS = (64, 128, 192)  # of the three stages; each halves the resolution and h
 class Small(nn.Module):
     """(n, in_channels, h, w) float -> (n, num_classes) logits."""
 
-    def __init__(self, num_classes: int = 7, in_channels: int = 1, dropout: float = 0.0) -> None:
+    def __init__(self, num_classes: int = 7, in_channels: int = 1, dropout: float = 0.0, pool: str = "global") -> None:
         super().__init__()
+        if pool != "global":
+            raise ValueError(f"--pool {pool} is for the ResNets and VGGs; small has global pooling only")
         self.conv1 = nn.Conv2d(in_channels, STEM, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(STEM)
         channels = STEM

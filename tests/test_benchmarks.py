@@ -14,14 +14,14 @@ import torch
 from benchmarks import accuracy, measure, reference, testing
 from benchmarks.__main__ import main
 from benchmarks.measure import Row, recipe_for, spread, table
-from datasets import fer2013
 from datasets.augment import Augment
 from datasets.loader import FaceLoader
+from datasets.names import FER2013_CLASSES
 from datasets.storage import FaceSet, Split, write_faces
-from datasets.synthetic import draw_faces
+from datasets.synthetic.faces import draw_faces
 from datasets.views import make_views
-from models import build_model
-from utils.inference import predict
+from engine.predict import predict
+from models.build import build_model
 
 QUICK = ["--repeats", "1", "--workers", "0", "--device", "cpu", "--models", "small"]
 
@@ -89,7 +89,7 @@ def test_preprocessing_and_startup_rows(tmp_path, capsys, monkeypatch):
 
 def test_accuracy_trains_both_sides_until_they_are_there(tmp_path, faces, in_this_process, capsys):
     splits = {"Training": Split(*faces), "PublicTest": Split(np.concatenate([faces[0]] * 2), np.arange(48) % 7)}
-    write_faces(tmp_path / "few.h5", FaceSet("fer2013", fer2013.CLASS_NAMES, splits, "drawn", ""))
+    write_faces(tmp_path / "few.h5", FaceSet("fer2013", FER2013_CLASSES, splits, "drawn", ""))
     arguments = ["--only", "accuracy", *QUICK, "--data", str(tmp_path / "few.h5"), "--batch-size", "12"]
     seconds, epochs = main([*arguments, "--accuracy", "0.01", "--both", "--epochs", "2"])["rows"]
     assert seconds["what"] == "small to 1.0%" and seconds["ratio"] == 1.0

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from utils.checkpoint import NEEDED, load_checkpoint, load_classifier, load_weights, save_checkpoint
+from models import checkpoint
+from models.checkpoint import NEEDED, load_checkpoint, load_classifier, load_weights, save_checkpoint
 
 
 def tiny(name="tiny", num_classes=2, in_channels=1, **kwargs):
@@ -33,7 +34,8 @@ def state(**changes):
 
 
 @pytest.fixture
-def path(tmp_path):
+def path(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "build_model", tiny)
     save_checkpoint(tmp_path / "best.pt", state())
     return tmp_path / "best.pt"
 
@@ -55,7 +57,7 @@ def test_there_and_back(path):
 
 
 def test_classifier_is_ready(path):
-    classifier = load_classifier(path, tiny)
+    classifier = load_classifier(path)
     assert classifier.class_names == ("Happy", "Sad") and classifier.dataset == "synthetic"
     assert classifier.inputs["crop"] == 44 and classifier.path == str(path)
     assert classifier.info["epoch"] == 3 and classifier.info["select_on"] == "PublicTest"
@@ -66,15 +68,15 @@ def test_classifier_is_ready(path):
 def test_averaged_weights_go_first(path):
     average = {name: torch.full_like(tensor, 2) for name, tensor in state()["model"].items()}
     save_checkpoint(path, state(ema=average))
-    assert (load_classifier(path, tiny).model[0].weight == 2).all()
+    assert (load_classifier(path).model[0].weight == 2).all()
     save_checkpoint(path, state(ema=None))
-    assert torch.equal(load_classifier(path, tiny).model[0].weight, state()["model"]["0.weight"])
+    assert torch.equal(load_classifier(path).model[0].weight, state()["model"]["0.weight"])
 
 
 def test_half_precision_release(path):
     half = {name: t.half() if t.is_floating_point() else t for name, t in state()["model"].items()}
     save_checkpoint(path, state(model=half))
-    model = load_classifier(path, tiny).model
+    model = load_classifier(path).model
     assert model[0].weight.dtype == torch.float32
     assert torch.allclose(model[0].weight, state()["model"]["0.weight"], atol=1e-3)
 

@@ -12,9 +12,11 @@ from PIL import Image
 
 import preprocess_fer2013
 from datasets import ckplus
-from datasets.raw_ckplus import FOLDERS
+from datasets.folds import frame_folds, subject_folds, subjects_of
+from datasets.names import CKPLUS_CLASSES
+from datasets.raw.ckplus48 import FOLDERS
 from datasets.storage import FaceSet, Split, read_faces, source_digest
-from datasets.synthetic_ckplus import draw_split
+from datasets.synthetic.ckplus import draw_split
 
 KNOWN_LABELS = np.repeat(np.arange(7), ckplus.KNOWN_COUNTS["data"])
 # Of the original distribution: subject, sequence, frames, number in the label file (None: no file, -1: no folder)
@@ -121,7 +123,7 @@ def fill_ck48(folder: Path) -> Path:
 
 
 def read(source: Path, say=lambda line: None, find_face=find) -> FaceSet:
-    return ckplus.read_raw(source, find_face, crop, say)
+    return ckplus.read_raw(source, say, find_face, crop)
 
 
 def preprocess(source: Path, output: Path) -> FaceSet:
@@ -140,7 +142,7 @@ def test_folder_of_faces_is_read_class_by_class(tmp_path, capsys, inside):
     returned = preprocess(tmp_path / "source", tmp_path / "ckplus.h5")
     stored = read_faces(tmp_path / "ckplus.h5")
     for faces in (returned, stored):
-        assert (faces.dataset, faces.class_names, list(faces.splits)) == ("ckplus", ckplus.CLASS_NAMES, ["data"])
+        assert (faces.dataset, faces.class_names, list(faces.splits)) == ("ckplus", CKPLUS_CLASSES, ["data"])
         split = faces.splits["data"]
         assert split.labels.tolist() == np.repeat(np.arange(7), 6).tolist() and split.labels.dtype == np.int64
         assert split.extra["subject"].tolist() == ["S032"] * 3 + ["S501"] * 3 + (["S032"] * 3 + ["S501"] * 3) * 6
@@ -455,7 +457,7 @@ def test_drawn_sequences_have_ckplus_form(tmp_path):
     output = str(tmp_path / "s.h5")
     preprocess_fer2013.main(["--dataset", "synthetic-ckplus", "--faces", "240", "--output", output])
     faces = read_faces(output)
-    assert (faces.dataset, faces.class_names) == ("synthetic-ckplus", ckplus.CLASS_NAMES)
+    assert (faces.dataset, faces.class_names) == ("synthetic-ckplus", CKPLUS_CLASSES)
     split = faces.splits["data"]
     assert abs(len(split) - 240) <= 9 and (np.diff(split.labels) >= 0).all()
     share = np.bincount(split.labels) / len(split)
@@ -500,7 +502,7 @@ def test_drawing_needs_a_sequence_of_each_class(tmp_path, capsys):
 def test_default_number_of_drawn_faces_is_ckplus_own():
     split = draw_split(preprocess_fer2013.FACES["synthetic-ckplus"], 0)
     assert ckplus.describe(split) == "981 frames, 327 sequences, 118 subjects, as in CK+"
-    assert len(ckplus.frame_folds(split.labels)) == 10
+    assert len(frame_folds(split.labels)) == 10
 
 
 # ---- protocols ----
@@ -509,11 +511,11 @@ def test_default_number_of_drawn_faces_is_ckplus_own():
 def test_subject_folds_take_every_tenth_person():
     people = [f"S{number:03}" for number in (5, 10, 11, 22, 100, 130, 131, 138, 501, 502, 503, 506, 895, 999)]
     subjects = np.random.default_rng(0).permutation(np.repeat(people, 6))
-    folds = ckplus.subject_folds(subjects)
+    folds = subject_folds(subjects)
     assert len(folds) == 10 and sorted(np.concatenate(folds).tolist()) == list(range(len(subjects)))
     for i, rows in enumerate(folds):
         assert set(subjects[rows]) == set(people[i::10]) and (np.diff(rows) > 0).all()
-    assert [set(subjects[rows]) for rows in ckplus.subject_folds(subjects.tolist(), 2)] == [
+    assert [set(subjects[rows]) for rows in subject_folds(subjects.tolist(), 2)] == [
         set(people[::2]),
         set(people[1::2]),
     ]
@@ -522,7 +524,7 @@ def test_subject_folds_take_every_tenth_person():
 @pytest.mark.parametrize("folds", [1, 4])
 def test_subject_folds_need_as_many_people(folds):
     with pytest.raises(ValueError, match=f"{folds} folds of 3 people: give from 2"):
-        ckplus.subject_folds(["S1", "S2", "S3", "S1"], folds)
+        subject_folds(["S1", "S2", "S3", "S1"], folds)
 
 
 def slow_frame_fold(labels: list[int], fold: int) -> list[int]:
@@ -536,7 +538,7 @@ def slow_frame_fold(labels: list[int], fold: int) -> list[int]:
 
 
 def test_frame_folds_are_the_older_ones():
-    folds = ckplus.frame_folds(KNOWN_LABELS)
+    folds = frame_folds(KNOWN_LABELS)
     assert [rows.tolist() for rows in folds] == [slow_frame_fold(KNOWN_LABELS.tolist(), f) for f in range(1, 11)]
     tested = np.bincount(np.concatenate(folds), minlength=981)
     assert [len(set(rows.tolist())) for rows in folds] == [99] * 10
@@ -549,14 +551,14 @@ def test_frame_folds_are_the_older_ones():
 @pytest.mark.parametrize("labels", [KNOWN_LABELS[1:], KNOWN_LABELS[::-1], [], np.append(KNOWN_LABELS, 6)])
 def test_frame_folds_of_other_data_are_refused(labels):
     with pytest.raises(ValueError, match=rf"made for the 981 frames.*these are {len(labels)} .*use --protocol subject"):
-        ckplus.frame_folds(labels)
+        frame_folds(labels)
 
 
 def test_file_without_subjects_says_how_to_get_them():
     split = Split(np.zeros((2, 48, 48), np.uint8), np.zeros(2, np.int64), {"subject": np.array(["S1", "S2"])})
-    assert ckplus.subjects_of(split).tolist() == ["S1", "S2"]
+    assert subjects_of(split).tolist() == ["S1", "S2"]
     with pytest.raises(ValueError, match="no data_subject.*python preprocess_fer2013.py --dataset ckplus"):
-        ckplus.subjects_of(Split(split.pixels, split.labels))
+        subjects_of(Split(split.pixels, split.labels))
 
 
 # ---- the real data ----
@@ -582,12 +584,12 @@ def test_real_faces_are_all_there_in_order(real, real_data):
 
 
 def test_real_subject_folds(real):
-    folds = ckplus.subject_folds(ckplus.subjects_of(real))
+    folds = subject_folds(subjects_of(real))
     assert [len(rows) // 3 for rows in folds] == [33, 39, 40, 35, 30, 37, 29, 29, 33, 22]
     assert 2 not in real.labels[folds[9]] and all(2 in real.labels[rows] for rows in folds[:9])
 
 
 def test_real_frame_folds_test_people_that_were_trained_on(real):
-    folds, subjects = ckplus.frame_folds(real.labels), real.extra["subject"]
+    folds, subjects = frame_folds(real.labels), real.extra["subject"]
     known = [np.isin(subjects[rows], np.delete(subjects, rows)) for rows in folds]
     assert np.concatenate(known).mean() == pytest.approx(0.633, abs=0.001)

@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 import torch
 
+import engine.evaluation.report
 import evaluate
 import plot_confusion_matrix
-import utils.report
-from datasets.views import VIEWS, make_views
-from models import build_model
-from utils.checkpoint import load_checkpoint, load_classifier, save_checkpoint
-from utils.metrics import compute_metrics
-from utils.predictions import read_predictions
+from datasets.views import make_views
+from engine.evaluation.metrics import compute_metrics
+from engine.evaluation.predictions import read_predictions
+from engine.evaluation.recorded import find_predictions
+from models.build import build_model
+from models.checkpoint import load_checkpoint, load_classifier, save_checkpoint
 
 NAMES = ["Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral"]
 FILES = ["confusion_matrix.png", "metrics.json", "mistakes.png", "predictions.csv", "reliability.png"]
@@ -88,7 +89,7 @@ def tested(place):
 def no_figures(monkeypatch):
     """For tests that look at numbers alone."""
     for name in ("confusion_matrix_figure", "reliability_figure", "mistakes_figure", "save_figure"):
-        monkeypatch.setattr(utils.report, name, lambda *args, **kwargs: None)
+        monkeypatch.setattr(engine.evaluation.report, name, lambda *args, **kwargs: None)
 
 
 def faces_of(place, split):
@@ -98,7 +99,7 @@ def faces_of(place, split):
 
 def slow_probabilities(path, pixels, views):
     """Softmax of the mean logits, a face at a time; float64."""
-    classifier = load_classifier(path, build_model)
+    classifier = load_classifier(path)
     inputs = {key: value for key, value in classifier.inputs.items() if key != "size"}
     rows = []
     for face in pixels:
@@ -192,7 +193,7 @@ def test_ckplus_counts_sequences_and_keeps_their_columns(place, tmp_path, capsys
     assert metrics["sequences"]["n"] == 3
     assert metrics["sequences"]["accuracy"] == pytest.approx((means.argmax(1) == [0, 1, 2]).mean())
     assert "without_twins" not in metrics and metrics["split"] == "data"
-    assert "note: the network was fitted to faces of data" in capsys.readouterr().out
+    assert "note: the network was trained on faces of data" in capsys.readouterr().out
 
 
 def test_errors_of_evaluate(place, tmp_path, capsys, monkeypatch):
@@ -305,8 +306,8 @@ def test_plot_of_a_run_without_the_predictions_that_are_asked_for(place, tested,
     )
     assert drawn["title"].startswith("PublicTest, center crop") and drawn["title"].endswith("(selected on this split)")
     assert np.sum(drawn["confusion_matrix"]) == 8
-    assert plot_confusion_matrix.find_predictions(place / "run", {"split": "PublicTest"}) is None
-    found = plot_confusion_matrix.find_predictions(place / "run", {"split": "PrivateTest", "views": "ten"})
+    assert find_predictions(place / "run", {"split": "PublicTest"}) is None
+    found = find_predictions(place / "run", {"split": "PrivateTest", "views": "ten"})
     assert found == place / "run/evaluation-PrivateTest-ten/predictions.csv"
 
 
@@ -333,9 +334,9 @@ def test_plot_takes_the_newest_evaluation(place, tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "predictions.csv").write_text("")
         os.utime(tmp_path / name / "predictions.csv", (time.time() - age * 60,) * 2)
-    assert plot_confusion_matrix.find_predictions(tmp_path, {}).parent.name == "evaluation-B-ten"
+    assert find_predictions(tmp_path, {}).parent.name == "evaluation-B-ten"
     (tmp_path / "predictions.csv").write_text("")
-    assert plot_confusion_matrix.find_predictions(tmp_path, {}) == tmp_path / "predictions.csv"
+    assert find_predictions(tmp_path, {}) == tmp_path / "predictions.csv"
 
 
 def test_errors_of_plot(place, tmp_path, capsys, monkeypatch):
@@ -360,10 +361,6 @@ def test_errors_of_plot(place, tmp_path, capsys, monkeypatch):
     known = place / "run/evaluation-PrivateTest-ten/predictions.csv"
     assert "is of PrivateTest" in error("--predictions", known, "--split", "PublicTest")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.csv", "runs"]
-
-
-def test_choices_are_those_of_the_views():
-    assert evaluate.VIEWS == tuple(VIEWS)
 
 
 def test_convert_writes_a_release_file_that_predicts_alike(place, tmp_path, capsys):

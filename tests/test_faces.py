@@ -9,8 +9,17 @@ import pytest
 from matplotlib import cbook
 from PIL import Image
 
-from utils import faces
-from utils.faces import Box, crop_face, drop_nested, find_faces, is_face_crop, load_image, to_gray, whole_picture
+from datasets import photographs as faces
+from datasets.photographs import (
+    Box,
+    crop_face,
+    drop_nested,
+    find_faces,
+    is_face_crop,
+    load_image,
+    to_gray,
+    whole_picture,
+)
 
 COLOURS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 0]], [[0, 255, 255], [9, 9, 9]]], np.uint8)
 

@@ -1,7 +1,6 @@
 """Checkpoints of older repositories give the logits of those repositories, whatever wrote the file."""
 
 from collections import OrderedDict
-from functools import partial
 
 import numpy as np
 import plain_networks as plain
@@ -9,11 +8,11 @@ import pytest
 import python2
 import torch
 
-from datasets import ckplus, fer2013
+from datasets.names import CKPLUS_CLASSES, FER2013_CLASSES
 from datasets.views import make_views
-from models import build_model
-from models.foreign import NETWORKS, adapt, architecture, chosen, expected, recognise
-from utils.checkpoint import (
+from engine.predict import predict
+from models.build import build_model
+from models.checkpoint import (
     NEEDED,
     load_checkpoint,
     load_classifier,
@@ -21,10 +20,8 @@ from utils.checkpoint import (
     save_checkpoint,
     start_from,
 )
-from utils.inference import predict
+from models.older_formats import NETWORKS, adapt, architecture, chosen, expected, recognise
 
-CLASS_NAMES = {"fer2013": fer2013.CLASS_NAMES, "ckplus": ckplus.CLASS_NAMES}
-ADAPT = partial(adapt, class_names=CLASS_NAMES)
 KEYS = {"WuJie1010": "net", "LetheSec": "model_state_dict"}
 CROPS = {"WuJie1010": 44, "LetheSec": 40}
 
@@ -54,7 +51,7 @@ def resnet18():
 
 def in_float64(path):
     """The classifier of a file, so that rounding does not hide a small mistake."""
-    classifier = load_classifier(path, build_model, adapt=ADAPT)
+    classifier = load_classifier(path)
     classifier.model.double()
     return classifier
 
@@ -125,9 +122,9 @@ def test_dividing_once_instead_of_twice_would_be_seen(resnet18):
 def test_training_starts_from_summed_channels_and_rows_by_class_name(tmp_path, vgg11, converted):
     torch.save({"net": vgg11}, tmp_path / "x")
     if converted:
-        save_checkpoint(tmp_path / "x", load_checkpoint(tmp_path / "x", ADAPT))
+        save_checkpoint(tmp_path / "x", load_checkpoint(tmp_path / "x"))
     model = build_model("vgg11", 7, pool="avg4").eval()
-    said, ancestors = start_from(model, tmp_path / "x", ckplus.CLASS_NAMES, ADAPT)
+    said, ancestors = start_from(model, tmp_path / "x", CKPLUS_CLASSES)
     assert "WuJie1010 checkpoint, vgg11, 3 equal channels of pixel / 255, crop 44" in said
     assert "3 equal channels summed into one" in said and "fresh: Contempt" in said
     with torch.inference_mode():
@@ -135,16 +132,16 @@ def test_training_starts_from_summed_channels_and_rows_by_class_name(tmp_path, v
     wanted = plain.run("vgg", 11, vgg11, plain.see("WuJie1010", faces(4)[:, 2:46, 2:46]))
     assert_equal(logits[:, :6], wanted[:, :6], tolerance=1e-5)
     with pytest.raises(ValueError, match="x, a checkpoint of --model vgg11, does not fit the network"):
-        start_from(build_model("vgg13", 7), tmp_path / "x", fer2013.CLASS_NAMES, ADAPT)
+        start_from(build_model("vgg13", 7), tmp_path / "x", FER2013_CLASSES)
 
 
 @pytest.mark.parametrize("repository", KEYS)
 def test_release_in_half_precision_predicts_alike(tmp_path, repository, vgg11, resnet18):
     torch.save({KEYS[repository]: vgg11 if repository == "WuJie1010" else resnet18}, tmp_path / "x")
-    save_checkpoint(tmp_path / "y.pt", release(load_checkpoint(tmp_path / "x", ADAPT)))
+    save_checkpoint(tmp_path / "y.pt", release(load_checkpoint(tmp_path / "x")))
     if repository == "LetheSec":  # variances of 1e-7, which half precision could not tell from 0
         assert load_checkpoint(tmp_path / "y.pt")["model"]["bn1.running_var"].dtype == torch.float32
-    before, after = (load_classifier(tmp_path / name, build_model, adapt=ADAPT) for name in ("x", "y.pt"))
+    before, after = (load_classifier(tmp_path / name) for name in ("x", "y.pt"))
     assert (tmp_path / "y.pt").stat().st_size < 0.51 * (tmp_path / "x").stat().st_size
     assert (before.inputs, before.class_names, before.info) == (after.inputs, after.class_names, after.info)
     views = make_views("ten", **{key: value for key, value in before.inputs.items() if key != "size"})
@@ -193,7 +190,7 @@ def test_every_way_to_write_the_same_weights(tmp_path, monkeypatch, vgg11, kind)
             python2.save(content, tmp_path / "x")
         else:
             torch.save(content, tmp_path / "x", _use_new_zipfile_serialization=how["zipped"])
-    state = load_checkpoint(tmp_path / "x", ADAPT)
+    state = load_checkpoint(tmp_path / "x")
     assert set(NEEDED) <= set(state) and state["model_name"] == "vgg11"
     assert set(state["model"]) == set(vgg11) == set(expected("vgg11"))
     for name, tensor in state["model"].items():
@@ -256,14 +253,14 @@ def test_the_checkpoint_says_all_that_is_known(tmp_path, vgg11, resnet18):
     optimizer = {"state": {0: {"momentum_buffer": torch.zeros(3)}}, "param_groups": [{"lr": 0.1, "params": [0]}]}
     content = {"model_state_dict": resnet18, "epoch": 210, "opt_state_dict": optimizer, "best_acc": 0.737}
     torch.save(content, tmp_path / "best_checkpoint.tar")
-    state = load_checkpoint(tmp_path / "best_checkpoint.tar", ADAPT)
+    state = load_checkpoint(tmp_path / "best_checkpoint.tar")
     state.pop("model")
     assert state == {
         "format_version": 1,
         "model_name": "resnet18",
         "model_kwargs": {"dropout": 0.0, "pool": "avg4"},
         "inputs": {"size": 48, "crop": 40, "channels": 1, "mean": 0.0, "std": 255.0},
-        "class_names": list(fer2013.CLASS_NAMES),
+        "class_names": list(FER2013_CLASSES),
         "dataset": "fer2013",
         "epoch": 210,
         "best": {"epoch": 210, "accuracy": 0.737},
@@ -272,8 +269,8 @@ def test_the_checkpoint_says_all_that_is_known(tmp_path, vgg11, resnet18):
         " chosen on PrivateTest (as in that repository)",
     }
     content = {"net": vgg11, "best_Test_acc": 95.0, "best_Test_acc_epoch": 9}
-    state = adapt(content, "CK+_VGG19/3/Test_model.t7", CLASS_NAMES)
-    assert state["class_names"] == list(ckplus.CLASS_NAMES) and state["model_kwargs"]["dropout"] == 0.5
+    state = adapt(content, "CK+_VGG19/3/Test_model.t7")
+    assert state["class_names"] == list(CKPLUS_CLASSES) and state["model_kwargs"]["dropout"] == 0.5
     assert state["fold"] == {"number": 3, "folds": 10, "protocol": "frame"}
     assert state["best"] == {"epoch": 9, "accuracy": pytest.approx(0.95)}
     assert "3 equal channels of pixel / 255, crop 44; classes of ckplus, epoch chosen on fold 3" in state["origin"]
@@ -290,7 +287,7 @@ def test_every_network_is_told_from_the_others():
 
 def test_our_own_and_other_files_are_left_alone(resnet18):
     assert recognise({}) is None and recognise({"state_dict": {}}) is None
-    assert adapt({"model": {}, "format_version": 1}, "x.pt", CLASS_NAMES) is None
+    assert adapt({"model": {}, "format_version": 1}, "x.pt") is None
     assert recognise({"fc.weight": torch.zeros(3)}) is None
 
 
@@ -299,7 +296,7 @@ def test_our_own_and_other_files_are_left_alone(resnet18):
 
 def refusal(path):
     with pytest.raises(ValueError) as error:
-        load_classifier(path, build_model, adapt=ADAPT)
+        load_classifier(path)
     assert str(path) in str(error.value) and "\n" not in str(error.value)
     return str(error.value)
 
@@ -351,7 +348,7 @@ def test_a_pickled_module_and_the_line_that_makes_a_safe_copy(tmp_path, monkeypa
     with pytest.warns(UserWarning, match="TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"):
         exec(code, {})
     monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "0")
-    classifier = load_classifier(tmp_path / "tensors-PrivateTest_model.t7", build_model, adapt=ADAPT)
+    classifier = load_classifier(tmp_path / "tensors-PrivateTest_model.t7")
     assert classifier.info["select_on"] == "PrivateTest"
     for name, tensor in classifier.model.state_dict().items():
         assert torch.equal(tensor, model.state_dict()[name])

@@ -9,14 +9,15 @@ import pytest
 import torch
 from PIL import Image
 
+import engine.evaluation.report
 import evaluate
 import plot_confusion_matrix
 import train
-import utils.report
 import visualize
 from datasets import ckplus
-from utils.checkpoint import load_checkpoint
-from utils.predictions import read_predictions
+from datasets.folds import frame_folds
+from engine.evaluation.predictions import read_predictions
+from models.checkpoint import load_checkpoint
 
 SAID = "PrivateTest_model.t7: WuJie1010 checkpoint, vgg11, 3 equal channels of pixel / 255, crop 44; classes of fer2013"
 
@@ -56,7 +57,7 @@ def place(tmp_path_factory, weights):
 def evaluated(place, tmp_path, monkeypatch):
     """Run evaluate.py on a checkpoint; returns the metrics."""
     for name in ("confusion_matrix_figure", "reliability_figure", "mistakes_figure", "save_figure"):
-        monkeypatch.setattr(utils.report, name, lambda *args, **kwargs: None)
+        monkeypatch.setattr(engine.evaluation.report, name, lambda *args, **kwargs: None)
 
     def run(*paths, data="fer2013.h5", views="ten"):
         args = ["--checkpoint", *map(str, paths), "--data", str(place / data), "--views", views]
@@ -103,7 +104,7 @@ def test_folds_of_ckplus_are_tested_each_on_its_own(place, evaluated, weights, t
     metrics = evaluated(*paths, data="ckplus.h5", views="center")
     assert metrics["n"] == 2 * 99 and metrics["selected_on"] == "fold 1, fold 10"
     index = read_predictions(tmp_path / "out" / "predictions.csv").index
-    folds = ckplus.frame_folds(np.repeat(np.arange(7), ckplus.KNOWN_COUNTS["data"]))
+    folds = frame_folds(np.repeat(np.arange(7), ckplus.KNOWN_COUNTS["data"]))
     assert sorted(index) == sorted([*folds[0], *folds[9]])
     text = capsys.readouterr().out
     assert "classes of ckplus, epoch chosen on fold 10 (its keys say so, the fold by its folder)" in text

@@ -10,10 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from utils.metrics import accuracy_interval, calibration_bins, compute_metrics, mean_by_group
-from utils.predictions import read_predictions, write_predictions
-from utils.report import headline, text_report
-from utils.selection import selection_note
+from engine.evaluation.metrics import accuracy_interval, calibration_bins, compute_metrics, mean_by_group
+from engine.evaluation.predictions import read_predictions, write_predictions
+from engine.evaluation.report import headline, text_report
+from models.selection import selection_note
 
 NAMES = ("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral")
 FIELDS = "n accuracy ci95 balanced_accuracy macro_f1 top2_accuracy nll ece per_class confusion_matrix"

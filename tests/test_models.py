@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from models import MODELS, build_model, model_name
+from models import MODELS, model_name
+from models.build import BUILDERS, build_model
 from models.vgg import Conv3x3
 
 
@@ -102,3 +103,7 @@ def test_convolution_of_vgg_is_a_convolution_at_every_size(h, w):
     towards = torch.randn_like(out)
     got = torch.autograd.grad(out, (x, *ours.parameters()), towards)
     torch.testing.assert_close(got, torch.autograd.grad(expected, (x, *ours.parameters()), towards))
+
+
+def test_every_name_builds_a_network():
+    assert tuple(BUILDERS) == MODELS

@@ -8,13 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from utils.plots import (
-    confusion_matrix_figure,
-    curves_figure,
-    mistakes_figure,
-    reliability_figure,
-    save_figure,
-)
+from engine.figures.confusion import confusion_matrix_figure, mistakes_figure
+from engine.figures.curves import curves_figure, reliability_figure
+from engine.figures.style import save_figure
 
 NAMES = ["Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral"]
 MATRIX = np.diag([300, 30, 280, 800, 350, 340, 450]) + np.arange(49).reshape(7, 7)

@@ -21,8 +21,10 @@ from PIL import Image
 
 import preprocess_fer2013
 from benchmarks import preprocess as benchmark
-from datasets import fer2013, raw_csv
-from datasets.duplicates import Twins
+from datasets import fer2013
+from datasets.duplicates import Twins, find_twins, twin_mask
+from datasets.names import FER2013_CLASSES
+from datasets.raw import csv_file as raw_csv
 from datasets.storage import FaceSet, Split, read_faces, source_digest
 from datasets.tables import counts_table, twins_table
 
@@ -129,7 +131,7 @@ def test_every_form_of_the_csv_gives_the_same_faces(tmp_path, name):
     assert_all_faces(returned)
     stored = read_faces(output)
     assert_all_faces(stored)
-    assert (stored.dataset, stored.class_names) == ("fer2013", fer2013.CLASS_NAMES)
+    assert (stored.dataset, stored.class_names) == ("fer2013", FER2013_CLASSES)
     assert (stored.source, stored.source_sha256) == (name, source_digest(source))
     assert [path.name for path in output.parent.iterdir()] == ["faces.h5"]
 
@@ -418,7 +420,7 @@ def test_synthetic_faces_are_drawn_the_same_each_time(tmp_path):
 
     draw("a.h5", 1)
     faces = read_faces(tmp_path / "a.h5")
-    assert (faces.dataset, faces.class_names) == ("synthetic", fer2013.CLASS_NAMES)
+    assert (faces.dataset, faces.class_names) == ("synthetic", FER2013_CLASSES)
     assert {name: len(split) for name, split in faces.splits.items()} == {
         "Training": 64,
         "PublicTest": 8,
@@ -439,12 +441,12 @@ def counted(**changes: tuple[int, ...]) -> FaceSet:
         for name, numbers in counts.items()
         if numbers
     }
-    return FaceSet("fer2013", fer2013.CLASS_NAMES, splits, "", "")
+    return FaceSet("fer2013", FER2013_CLASSES, splits, "", "")
 
 
 def test_counts_table_says_when_all_is_official():
     lines = counts_table(counted(), fer2013.OFFICIAL_COUNTS).splitlines()
-    assert lines[0].split() == ["split", *fer2013.CLASS_NAMES, "total"]
+    assert lines[0].split() == ["split", *FER2013_CLASSES, "total"]
     assert lines[1].split() == ["Training", "3995", "436", "4097", "7215", "4830", "3171", "4965", "28709"]
     assert lines[3].split() == ["PrivateTest", "491", "55", "528", "879", "594", "416", "626", "3589"]
     assert lines[4:] == ["every count is the official one"]
@@ -475,11 +477,11 @@ def twin_set() -> FaceSet:
         "PublicTest": make([a, b, d], [1, 6, 4]),
         "PrivateTest": make([e, d, d, c], [0, 4, 5, 3]),
     }
-    return FaceSet("fer2013", fer2013.CLASS_NAMES, splits, "", "")
+    return FaceSet("fer2013", FER2013_CLASSES, splits, "", "")
 
 
 def test_twins_are_counted_within_and_across_splits():
-    assert fer2013.find_twins(twin_set()) == [
+    assert find_twins(twin_set()) == [
         Twins("Training", "Training", 2, 1),
         Twins("PublicTest", "PublicTest", 0, 0),
         Twins("PrivateTest", "PrivateTest", 1, 0),
@@ -495,7 +497,7 @@ def test_twins_are_counted_within_and_across_splits():
 
 def test_twin_mask_marks_the_faces_that_are_in_the_reference():
     splits = twin_set().splits
-    mask = fer2013.twin_mask(splits["PrivateTest"].pixels, splits["PublicTest"].pixels)
+    mask = twin_mask(splits["PrivateTest"].pixels, splits["PublicTest"].pixels)
     assert mask.dtype == bool and mask.tolist() == [False, True, True, False]
 
 

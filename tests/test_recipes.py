@@ -6,9 +6,10 @@ from dataclasses import fields
 import pytest
 
 import train
-from models import build_model, model_name
-from utils.recipes import RECIPES, Recipe, add_recipe_flags, make_recipe
-from utils.schedule import cosine, factor, plateau, step
+from engine.recipes import RECIPES, Recipe, add_recipe_flags, make_recipe
+from engine.schedule import cosine, factor, plateau, step
+from models import model_name
+from models.build import build_model
 
 
 def test_there_are_recipes():
@@ -18,7 +19,7 @@ def test_there_are_recipes():
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_parses_and_builds(name):
     recipe = make_recipe(name)
-    assert RECIPES[name][0], "a recipe says what it is for"
+    assert RECIPES[name]["about"], "a recipe says what it is for"
     assert train.build_parser().parse_args(["--recipe", name]).recipe == name
     build_model(model_name(recipe.model), dropout=recipe.dropout, pool=recipe.pool)
     rates = [factor(recipe, recipe.epochs * part / 100, []) for part in range(101)]

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from utils.recipes import make_recipe
-from utils.state import Average, make_optimizer
+from engine.recipes import make_recipe
+from engine.state import Average, make_optimizer
 
 
 @pytest.fixture

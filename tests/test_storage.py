@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from datasets import fer2013, storage
+from datasets.names import CKPLUS_CLASSES, FER2013_CLASSES
 from datasets.storage import FaceSet, Split, read_faces, source_digest, write_faces
 
 
 def make_faces(n: int = 9, seed: int = 0, splits: tuple[str, ...] = fer2013.SPLITS) -> FaceSet:
     rng = np.random.default_rng(seed)
     made = {name: Split(rng.integers(0, 256, (n, 48, 48), np.uint8), np.arange(n) % 7) for name in splits}
-    return FaceSet("fer2013", fer2013.CLASS_NAMES, made, "fer2013.csv", "ab" * 32)
+    return FaceSet("fer2013", FER2013_CLASSES, made, "fer2013.csv", "ab" * 32)
 
 
 def assert_same(left: FaceSet, right: FaceSet) -> None:
@@ -40,7 +41,7 @@ def test_file_has_the_names_dtypes_and_attributes_that_others_read(tmp_path):
             assert (labels.shape, labels.dtype) == ((9,), np.int64)
             assert pixels.chunks is None and pixels.compression is None
         assert file.attrs["dataset"] == "fer2013"
-        assert tuple(file.attrs["class_names"]) == fer2013.CLASS_NAMES
+        assert tuple(file.attrs["class_names"]) == FER2013_CLASSES
         assert file.attrs["format_version"] == storage.FORMAT_VERSION
         assert file.attrs["source"] == "fer2013.csv"
         assert file.attrs["source_sha256"] == "ab" * 32
@@ -56,7 +57,7 @@ def test_columns_of_strings_are_kept(tmp_path):
     subjects = np.array([f"S{i:03}" for i in range(9)])
     plain = make_faces(splits=("data",))
     split = Split(plain.splits["data"].pixels, plain.splits["data"].labels, {"subject": subjects, "sequence": subjects})
-    names = (*fer2013.CLASS_NAMES[:6], "Contempt")
+    names = (*FER2013_CLASSES[:6], "Contempt")
     faces = FaceSet("ckplus", names, {"data": split}, "CK+48", "")
     write_faces(tmp_path / "ckplus.h5", faces)
     read = read_faces(tmp_path / "ckplus.h5")
@@ -95,7 +96,7 @@ def test_older_files_without_attributes_are_read(tmp_path, shape, pixel_dtype, l
             file[f"{name}_pixel"] = split.pixels.reshape(-1, *shape).astype(pixel_dtype)
             file[f"{name}_label"] = split.labels.astype(label_dtype)
     read = read_faces(tmp_path / "old.h5", fer2013.SPLITS)
-    assert_same(read, FaceSet("fer2013", fer2013.CLASS_NAMES, faces.splits, "unknown", ""))
+    assert_same(read, FaceSet("fer2013", FER2013_CLASSES, faces.splits, "unknown", ""))
     assert read.splits["Training"].pixels.dtype == np.uint8 and read.splits["Training"].labels.dtype == np.int64
 
 
@@ -108,12 +109,11 @@ def test_older_file_with_an_empty_split_is_one_without_it(tmp_path):
 
 
 def test_older_file_of_ckplus_gets_its_class_names(tmp_path):
-    ckplus = pytest.importorskip("datasets.ckplus")
     split = make_faces().splits["Training"]
     with h5py.File(tmp_path / "old.h5", "w") as file:
         file["data_pixel"], file["data_label"] = split.pixels, split.labels
     read = read_faces(tmp_path / "old.h5")
-    assert (read.dataset, read.class_names) == ("ckplus", ckplus.CLASS_NAMES)
+    assert (read.dataset, read.class_names) == ("ckplus", CKPLUS_CLASSES)
 
 
 PIXELS, LABELS = np.zeros((4, 48, 48), np.uint8), np.arange(4)
@@ -171,14 +171,14 @@ def test_cut_off_file_is_called_damaged(tmp_path):
 
 
 def test_what_may_not_be_read_is_not_written(tmp_path):
-    bad = FaceSet("fer2013", fer2013.CLASS_NAMES, {"Training": Split(PIXELS, LABELS + 5)}, "", "")
+    bad = FaceSet("fer2013", FER2013_CLASSES, {"Training": Split(PIXELS, LABELS + 5)}, "", "")
     with pytest.raises(ValueError, match="from 5 to 8"):
         write_faces(tmp_path / "f.h5", bad)
-    short = FaceSet("x", fer2013.CLASS_NAMES, {"data": Split(PIXELS, LABELS, {"subject": np.array(["a"])})}, "", "")
+    short = FaceSet("x", FER2013_CLASSES, {"data": Split(PIXELS, LABELS, {"subject": np.array(["a"])})}, "", "")
     with pytest.raises(ValueError, match="data_subject has 1 entries for 4 faces"):
         write_faces(tmp_path / "f.h5", short)
     with pytest.raises(ValueError, match="no split to write"):
-        write_faces(tmp_path / "f.h5", FaceSet("x", fer2013.CLASS_NAMES, {}, "", ""))
+        write_faces(tmp_path / "f.h5", FaceSet("x", FER2013_CLASSES, {}, "", ""))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from datasets.drawing import render
-from datasets.synthetic import EXPRESSIONS, MUSCLES, TWITCH, _sample, draw_faces, draw_icon, make_splits
+from datasets.synthetic.drawing import render
+from datasets.synthetic.faces import EXPRESSIONS, MUSCLES, TWITCH, _sample, draw_faces, draw_icon, make_splits
 
 FER2013 = ("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral")
 

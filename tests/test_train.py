@@ -14,7 +14,8 @@ import pytest
 import torch
 
 import train
-from utils.checkpoint import load_checkpoint
+from engine import loop, saving
+from models.checkpoint import load_checkpoint
 from utils.files import held
 from utils.runlog import COLUMNS, RunLog
 
@@ -106,8 +107,8 @@ def test_a_checkpoint_says_how_it_was_made(finished):
 
 def test_a_resumed_run_ends_in_the_same_bits(finished, faces_file, tmp_path, monkeypatch, capsys):
     straight = finished[0]
-    monkeypatch.setattr(train, "SAVE_SHARE", 1e9)  # after every epoch
-    validate, calls = train.validate, []
+    monkeypatch.setattr(saving, "SAVE_SHARE", 1e9)  # after every epoch
+    validate, calls = loop.validate, []
 
     def interrupted(*args):
         calls.append(1)
@@ -115,7 +116,7 @@ def test_a_resumed_run_ends_in_the_same_bits(finished, faces_file, tmp_path, mon
             raise KeyboardInterrupt
         return validate(*args)
 
-    monkeypatch.setattr(train, "validate", interrupted)
+    monkeypatch.setattr(loop, "validate", interrupted)
     with pytest.raises(SystemExit) as stop:
         run(faces_file, tmp_path, "--name", "stopped", *EVERYTHING, "--epochs", "3")
     folder = tmp_path / "stopped"
@@ -123,7 +124,7 @@ def test_a_resumed_run_ends_in_the_same_bits(finished, faces_file, tmp_path, mon
     assert f"--resume {folder}" in capsys.readouterr().out
     assert load_checkpoint(folder / "last.pt")["epoch"] == 2
 
-    monkeypatch.setattr(train, "validate", validate)
+    monkeypatch.setattr(loop, "validate", validate)
     train.main(["--resume", str(folder)])
     for name in ("last.pt", "best.pt"):
         a, b = load_checkpoint(straight / name), load_checkpoint(folder / name)
@@ -233,7 +234,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(faces_file, tmp_path, capsys):
         (["--name", "a/b"], "plain folder name"),
         (["--model", "lenet"], "resnet18"),
         (["--select-on", "Validation"], "PublicTest"),
-        (["--select-on", "Training"], "fitted"),
+        (["--select-on", "Training"], "Training"),
         (["--crop", "60", "--pad", "0"], "crop of 60"),
         (["--crop", "50", "--pad", "4"], "a crop of 50 pixels does not fit"),  # the test has no margin
         (["--model", "vgg11", "--crop", "28"], "--model vgg11 cannot take crops of 28"),

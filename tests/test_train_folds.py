@@ -18,8 +18,9 @@ import preprocess_fer2013
 import train
 from datasets.parts import fold_parts, limited, selecting_part, soften
 from datasets.storage import read_faces
-from utils.checkpoint import load_checkpoint
-from utils.predictions import write_predictions
+from engine import loop, saving
+from engine.evaluation.predictions import write_predictions
+from models.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).parent.parent
 TINY = ["--recipe", "smoke", "--batch-size", "32", "--device", "cpu", "--epochs", "1", "--limit", "64"]
@@ -81,9 +82,9 @@ def test_a_fold_alone_and_the_same_fold_among_all_are_equal(ten_folds, tmp_path)
 
 def test_folds_resume_between_and_inside(ten_folds, tmp_path, monkeypatch, capsys):
     flags = ten_folds[2]
-    monkeypatch.setattr(train, "SAVE_SHARE", 1e9)  # after every epoch
+    monkeypatch.setattr(saving, "SAVE_SHARE", 1e9)  # after every epoch
     flags = [*flags, "--epochs", "2", "--output", str(tmp_path), "--folds", "3"]
-    validate, calls = train.validate, []
+    validate, calls = loop.validate, []
 
     def interrupted(*args):
         calls.append(1)
@@ -91,10 +92,10 @@ def test_folds_resume_between_and_inside(ten_folds, tmp_path, monkeypatch, capsy
             raise KeyboardInterrupt
         return validate(*args)
 
-    monkeypatch.setattr(train, "validate", interrupted)
+    monkeypatch.setattr(loop, "validate", interrupted)
     with pytest.raises(SystemExit):
         train.main([*flags, "--name", "x"])
-    monkeypatch.setattr(train, "validate", validate)
+    monkeypatch.setattr(loop, "validate", validate)
     assert load_checkpoint(tmp_path / "x" / "fold-02" / "last.pt")["epoch"] == 1
     assert capsys.readouterr().out.strip().endswith(f"--resume {tmp_path / 'x'}")
     done = tmp_path / "x" / "fold-01" / "best.pt"
@@ -164,7 +165,7 @@ def test_out_of_fold_predictions_become_soft_targets(faces_file, tmp_path):
 @pytest.mark.parametrize(
     "csv,flags,message",
     [
-        ("soft.csv", ["--folds", "2"], "fitted to the faces that are tested here"),
+        ("soft.csv", ["--folds", "2"], "trained on the faces that are tested here"),
         ("no-fold.csv", [], "has no column fold"),
         ("soft.csv", ["--folds", "2", "--protocol", "frame"], "--protocol frame is for CK+"),
     ],
@@ -197,7 +198,7 @@ def test_folds_are_tested_on_the_file_they_were_made_of(ten_folds, ckplus_file, 
         file["data_pixel"][0] = 255 - file["data_pixel"][0]
     with pytest.raises(SystemExit):
         evaluate.main(["--checkpoint", str(ten_folds[0]), "--data", str(other), "--device", "cpu"])
-    assert "was fitted to other faces" in capsys.readouterr().err
+    assert "was trained on other faces" in capsys.readouterr().err
 
 
 def test_epochs_of_a_run_with_finished_folds_stay(ten_folds, capsys):

@@ -8,7 +8,7 @@ from torch import nn
 from torchvision import transforms
 
 from datasets.views import VIEWS, make_views
-from utils.inference import predict
+from engine.predict import predict
 
 
 def random_faces(n, size=48, seed=0):
@@ -44,7 +44,9 @@ def slow_views(name, face, crop):
 def test_views_and_their_order(name, crop):
     faces = random_faces(3)
     x = make_views(name, crop, channels=1, mean=0.5, std=0.25)(torch.as_tensor(faces))
-    assert x.shape == (3, VIEWS[name], 1, crop, crop) and x.dtype == torch.float32
+    assert (
+        x.shape == (3, {"center": 1, "flip": 2, "five": 5, "ten": 10}[name], 1, crop, crop) and x.dtype == torch.float32
+    )
     for face, views in zip(faces, x, strict=True):
         slow = slow_views(name, face, crop)
         assert len(slow) == len(views)

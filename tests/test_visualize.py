@@ -12,15 +12,16 @@ from matplotlib import cbook
 from PIL import Image
 
 import visualize
-from datasets.views import VIEWS, make_views
-from models import build_model
-from utils import face_figure
-from utils.checkpoint import load_classifier, save_checkpoint
-from utils.face_figure import Face, Picture, how_many_fit, percent
-from utils.face_report import cells, faces_table
-from utils.faces import CASCADE, MARGIN, Box, crop_face, find_faces, load_image
-from utils.inference import predict
-from utils.occlusion import occlusion_map
+from datasets.photographs import CASCADE, MARGIN, Box, crop_face, find_faces, load_image
+from datasets.views import make_views
+from engine.explain import occlusion_map
+from engine.figures import faces as face_figure
+from engine.figures.faces import Face, Picture, how_many_fit, percent
+from engine.figures.table import cells, faces_table
+from engine.predict import predict
+from engine.visualize import find
+from models.build import build_model
+from models.checkpoint import load_classifier, save_checkpoint
 
 NAMES = ["Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral"]
 PORTRAIT = cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)
@@ -89,7 +90,7 @@ def test_the_sample_portrait(look, tmp_path, capsys, checkpoint):
     assert image["detector"] == CASCADE and image["views"] == "ten"
 
     # the same numbers, step by step
-    classifier = load_classifier(checkpoint, build_model)
+    classifier = load_classifier(checkpoint)
     crop = crop_face(picture, box, MARGIN)
     p = predict(classifier.model, crop[None], make_views("ten", crop=44, mean=0.5, std=0.25)).softmax(1)[0]
     assert list(face["probabilities"]) == NAMES
@@ -144,7 +145,7 @@ def test_detect_modes(look, refused, tmp_path, capsys):
 def test_a_face_is_used_as_it_is(look, tmp_path, checkpoint):
     path = face_file(tmp_path / "face.png")
     ((face,),) = (image["faces"] for image in look("--image", path, "--views", "center"))
-    classifier = load_classifier(checkpoint, build_model)
+    classifier = load_classifier(checkpoint)
     views = make_views("center", crop=44, mean=0.5, std=0.25)
     p = predict(classifier.model, np.array(Image.open(path))[None], views).softmax(1)[0]
     assert np.allclose(list(face["probabilities"].values()), p, atol=1e-5)
@@ -154,9 +155,9 @@ def test_margin_is_for_boxes_not_for_the_whole_picture():
     picture, path = load_image(PORTRAIT), Path(PORTRAIT)
     (box,) = find_faces(picture)
     for asked, used in ((None, MARGIN), (0.5, 0.5)):
-        found = visualize.find(path, "on", asked, 48)
+        found = find(path, "on", asked, 48)
         assert np.array_equal(found.crops[0], crop_face(picture, box, used))
-    assert np.array_equal(visualize.find(path, "off", 0.5, 48).crops[0], crop_face(picture, Box(0, 44, 512, 512), 0))
+    assert np.array_equal(find(path, "off", 0.5, 48).crops[0], crop_face(picture, Box(0, 44, 512, 512), 0))
 
 
 def test_a_folder_is_its_pictures_without_the_figure(look, refused, tmp_path):
@@ -222,7 +223,6 @@ def test_a_network_that_diverged_is_refused(refused, tmp_path):
 
 
 def test_what_the_parser_repeats_agrees():
-    assert list(visualize.VIEWS) == list(VIEWS)
     assert f"(default: {MARGIN})" in visualize.build_parser().format_help()
 
 

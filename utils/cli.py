@@ -1,13 +1,26 @@
 """What every script's command line has in common: one-line errors, defaults in the help, late imports.
 
-A script parses its flags first and imports torch afterwards, so `--help` and a mistyped flag answer at once.
+PyTorch takes seconds to import, and `--help` or a mistyped flag should answer at once. So a script takes the modules
+that need it with `late`, at its head like any other import, and they are loaded when the flags have been read.
 """
 
 import argparse
+import importlib
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
+
+
+class late:
+    """A module that is imported when something in it is asked for first: `loop = late("engine.loop")`."""
+
+    def __init__(self, module: str) -> None:
+        self._module = module
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(importlib.import_module(self._module), name)
 
 
 class Parser(argparse.ArgumentParser):
@@ -66,3 +79,14 @@ def positive_int(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return value
+
+
+def printable(path: str | Path) -> str:
+    """A path as text; bytes that are not UTF-8 become question marks."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def say(text: str) -> None:
+    """Print; letters that the terminal or pipe cannot take (on Windows, many) become question marks."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(text.encode(encoding, "replace").decode(encoding))

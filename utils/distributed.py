@@ -4,10 +4,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import torch
+import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
 
 WAIT = timedelta(days=7)  # at a meeting point: one process may have far longer folds to train than another
 
@@ -33,9 +34,6 @@ def processes() -> Iterator[None]:
     if world() == 1:
         yield
         return
-    import torch
-    import torch.distributed as dist
-
     own_gpus = torch.cuda.device_count() >= int(os.environ.get("LOCAL_WORLD_SIZE", world()))
     backend = "cpu:gloo,cuda:nccl" if own_gpus else "gloo"  # NCCL refuses two processes on one GPU
     dist.init_process_group(backend, timeout=WAIT)
@@ -49,30 +47,24 @@ def from_first(value: Any) -> Any:
     """What the first process has, in every process; a meeting point for all. Plain types only."""
     if world() == 1:
         return value
-    import torch.distributed as dist
-
     box = [value]
     dist.broadcast_object_list(box, src=0)
     return box[0]
 
 
-def mean_over_processes(values: "torch.Tensor") -> "torch.Tensor":
+def mean_over_processes(values: torch.Tensor) -> torch.Tensor:
     """The mean of every process's tensor, in all of them."""
     if world() > 1:
-        import torch.distributed as dist
-
         dist.all_reduce(values)
         values /= world()
     return values
 
 
-def parallel(model: "torch.nn.Module") -> "torch.nn.Module":
+def parallel(model: torch.nn.Module) -> torch.nn.Module:
     """The network with gradients averaged over the processes.
 
     Batch normalisation normalises with the statistics of each process's part of the batch and keeps the first one's.
     """
-    from torch.nn.parallel import DistributedDataParallel
-
     device = next(model.parameters()).device
     return DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
 

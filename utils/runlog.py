@@ -9,6 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy
+import torch
+import torchvision
+from tqdm import tqdm
+
+from utils.device import describe_device
 from utils.files import replacing
 
 COLUMNS = ("epoch", "lr", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "seconds")
@@ -54,8 +60,6 @@ class RunLog:
 
     def line(self, text: str = "") -> None:
         """One line, to the terminal (above a progress bar, if one is drawn) and to log.txt."""
-        from tqdm import tqdm
-
         if self.silent:
             return
         tqdm.write(text, file=sys.stdout)
@@ -65,6 +69,8 @@ class RunLog:
 
     def metrics(self, history: Sequence[Mapping[str, float]]) -> None:
         """Write metrics.csv anew from all epochs so far, and send TensorBoard those that it has not got yet."""
+        if self.silent:
+            return
         write_text(self.folder / "metrics.csv", _csv(history))
         if self.writer:
             for row in history[self.sent :]:
@@ -95,9 +101,9 @@ def read_metrics(path: Path) -> dict[str, list[float]]:
     return {name: [float(row[name]) for row in rows] for name in COLUMNS}
 
 
-def epoch_line(row: Mapping[str, float], epochs: int, split: str, best: Mapping[str, float], rate: float) -> str:
-    """The fixed-width line of one epoch; `best` of epoch 0 where none is chosen; `rate` of training in faces/s."""
-    chosen = f"  best {best['accuracy']:6.2%} ({best['epoch']:3d})" if best["epoch"] else ""
+def epoch_line(row: Mapping[str, float], epochs: int, split: str, best: Mapping[str, float] | None, rate: float) -> str:
+    """The fixed-width line of one epoch; `best`: the one selected so far, if any; `rate` of training in faces/s."""
+    chosen = f"  best {best['accuracy']:6.2%} ({best['epoch']:3d})" if best else ""
     return (
         f"epoch {row['epoch']:3d}/{epochs}  lr {row['lr']:.5f}"
         f"  train {row['train_loss']:.4f} {row['train_accuracy']:6.2%}"
@@ -106,12 +112,8 @@ def epoch_line(row: Mapping[str, float], epochs: int, split: str, best: Mapping[
     )
 
 
-def environment(device: str) -> dict[str, Any]:
+def environment(device: torch.device) -> dict[str, Any]:
     """What a run depends on besides its arguments: commit, versions, machine."""
-    import numpy
-    import torch
-    import torchvision
-
     return {
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "git_commit": _git("rev-parse", "HEAD"),
@@ -121,7 +123,7 @@ def environment(device: str) -> dict[str, Any]:
         "torchvision": torchvision.__version__,
         "numpy": numpy.__version__,
         "platform": platform.platform(),
-        "device": device,
+        "device": describe_device(device),
         "threads": torch.get_num_threads(),
     }
 

@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from utils.figures import BLUE, GRAY, ORANGE, RED, clean_axes, set_title
-from utils.metrics import calibration_bins, calibration_error, check_inputs
+from engine.evaluation.metrics import calibration_bins, calibration_error, check_inputs
+from engine.figures.style import BLUE, GRAY, ORANGE, RED, clean_axes, set_title
 
 
 def curves_figure(
@@ -70,7 +70,7 @@ def curves_figure(
 def reliability_figure(labels: Any, probabilities: Any, title: str = "") -> Figure:
     """Draw a reliability diagram with its ECE: accuracy against confidence in 15 bins, the bins' faces below.
 
-    Args are as in `utils.metrics.compute_metrics`.
+    Args are as in `engine.evaluation.metrics.compute_metrics`.
     """
     y, p = check_inputs(labels, probabilities, [str(i) for i in range(np.shape(probabilities)[-1])])
     count, confidence, accuracy = calibration_bins(y, p)

@@ -12,7 +12,7 @@ Their VGGs and ResNets are those of this package with `pool="avg4"`, and name th
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,7 +20,8 @@ from typing import Any
 
 import torch
 
-from models import build_model
+from datasets.names import CLASS_NAMES
+from models.build import build_model
 
 NETWORKS = ("vgg11", "vgg13", "vgg16", "vgg19", "resnet18", "resnet34", "resnet50")
 PREFIXES = ("module.", "_orig_mod.")  # of DataParallel and torch.compile
@@ -71,11 +72,10 @@ class Choice:
     fold: int | None = None
 
 
-def adapt(raw: Mapping, path: str | Path, class_names: Mapping[str, Sequence[str]]) -> dict[str, Any] | None:
+def adapt(raw: Mapping, path: str | Path) -> dict[str, Any] | None:
     """Return what was read from a file of either repository as a checkpoint of this project, else None.
 
     raw: the file's content. path: where it comes from; its name tells what the content does not.
-    class_names: those of "fer2013" and "ckplus", in the order of the labels.
     The first convolution stays as it is: summed over its equal channels it would cost less, but round differently.
     The result's `origin` says in words what was recognised and assumed.
     Raises ValueError for weights that are no such network, or not of these classes.
@@ -97,7 +97,7 @@ def adapt(raw: Mapping, path: str | Path, class_names: Mapping[str, Sequence[str
             " under model_state_dict, have 1: how these pixels are to be scaled is not known"
         )
     choice = chosen(name, raw, Path(path))
-    names = list(class_names[choice.dataset])
+    names = list(CLASS_NAMES[choice.dataset])
     outputs = _size(tensors, f"{last}.weight", 0, len(names))
     if outputs != len(names):
         raise ValueError(f"{path}: the network has {outputs} outputs; {choice.dataset} has {len(names)} classes")

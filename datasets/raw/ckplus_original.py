@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from datasets.raw_ckplus import PERSON, PICTURES, Frame, as_split, files_in, parse_name, read_picture, subfolders
+from datasets.photographs import Box, crop_face, find_faces, whole_picture
+from datasets.raw.ckplus48 import PERSON, PICTURES, Frame, as_split, files_in, parse_name, read_picture, subfolders
 from datasets.storage import Split
 
 # Class by the number in a label file: neutral, anger, contempt, disgust, fear, happy, sadness, surprise
@@ -21,6 +22,16 @@ LAST = 3  # frames of a sequence that count
 
 FindFace = Callable[[np.ndarray], Any]  # uint8 RGB (h, w, 3) -> the largest face's box, in whatever form, or None
 CropFace = Callable[[np.ndarray, Any], np.ndarray]  # the same and a box or None -> uint8 (48, 48)
+
+
+def find_largest(picture: np.ndarray) -> Box | None:
+    """The box of the largest face in uint8 RGB (h, w, 3), or None."""
+    return next(iter(find_faces(picture)), None)
+
+
+def crop_or_middle(picture: np.ndarray, box: Box | None) -> np.ndarray:
+    """The face in the box, or without one the middle of the picture: uint8 (48, 48)."""
+    return crop_face(picture, whole_picture(picture) if box is None else box)
 
 
 class Label(NamedTuple):

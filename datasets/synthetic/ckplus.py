@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from datasets.ckplus import CLASS_NAMES, KNOWN_COUNTS, SEQUENCES, SUBJECTS
+from datasets.ckplus import KNOWN_COUNTS, SEQUENCES, SUBJECTS
+from datasets.names import CKPLUS_CLASSES
 from datasets.storage import Split
-from datasets.synthetic import draw_faces
+from datasets.synthetic.faces import draw_faces
 
 INTENSITIES = (0.8, 0.9, 1.0)  # of a sequence's three frames: it ends at the peak
 GRAIN = 2.0  # standard deviation of what changes from frame to frame, in gray levels
@@ -21,7 +22,7 @@ def draw_split(faces: int, seed: int) -> Split:
         raise ValueError(f"{faces} faces are fewer than one sequence of each class: give {LEAST} or more")
     known = np.array(KNOWN_COUNTS["data"]) // 3
     counts = np.maximum(1, np.round(known * faces / 3 / SEQUENCES).astype(int))
-    label = np.repeat(np.arange(len(CLASS_NAMES)), counts)  # (n,) a sequence each
+    label = np.repeat(np.arange(len(CKPLUS_CLASSES)), counts)  # (n,) a sequence each
     people = max(counts.max(), round(len(label) * SUBJECTS / SEQUENCES))
     rng = np.random.default_rng([seed, 0xC4])
     person = rng.permutation(people)[np.arange(len(label)) % people]  # in turn: never twice within a class
@@ -30,7 +31,7 @@ def draw_split(faces: int, seed: int) -> Split:
     # The same state of chance draws the same photograph with another expression, so these two differ by that alone.
     state = [seed, 0xCE]
     identities = (1000 * seed + person).tolist()
-    peak = draw_faces([CLASS_NAMES[c] for c in label], np.random.default_rng(state), identities=identities)
+    peak = draw_faces([CKPLUS_CLASSES[c] for c in label], np.random.default_rng(state), identities=identities)
     calm = draw_faces(["Neutral"] * len(label), np.random.default_rng(state), identities=identities)
     share = np.array(INTENSITIES)[:, None, None]
     frames = calm[:, None] + share * (peak[:, None].astype(float) - calm[:, None])  # (n, 3, 48, 48)

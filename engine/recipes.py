@@ -1,7 +1,7 @@
 """Recipes: everything that decides what a training run computes, under a name.
 
 A recipe is a `Recipe` with some fields set; a flag on the command line overrides its field. To add an option, add a
-field: it becomes a flag, a recipe key and an entry of the checkpoint. To add a recipe, add an entry to RECIPES.
+field: it becomes a flag, a recipe key and an entry of the checkpoint. To add a recipe, add a block to RECIPES.
 """
 
 import argparse
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from utils.schedule import SCHEDULES
+from engine.schedule import SCHEDULES
 
 
 def option(
@@ -74,80 +74,149 @@ class Recipe:
     val_views: str = option("flip", "selection", "views at every epoch's end", ("center", "flip", "five", "ten"))
 
 
-# What WuJie1010's recipes for both data sets share. Gradients are clipped by value.
-WUJIE = {
-    **{"model": "vgg19", "pool": "avg4", "dropout": 0.5, "mean": 0.0, "std": 1.0, "val_views": "ten"},
-    **{"batch_size": 128, "lr": 0.01, "nesterov": False, "weight_decay": 5e-4, "decay_all": True, "clip_value": 0.1},
-    **{"schedule": "step", "label_smoothing": 0.0, "ema": 0.0},
-    **{"crop": 44, "pad": 0, "rotate": 0.0, "scale": 0.0, "brightness": 0.0, "contrast": 0.0, "erase": 0.0},
-}
-
-# name: (what it is for, its time and accuracy where they were measured; the fields that differ from Recipe's)
-RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
-    "default": ("ResNet18 at 44x44 for FER2013 on a GPU", {}),
-    "small": (
-        "the network for CPUs",
-        {"model": "small", "epochs": 40, "rotate": 8.0, "scale": 0.08, "erase": 0.0},
+# One block a recipe: what it is for (with time and accuracy where they were measured), the recipe it starts from, and
+# the fields that differ from that one's. Without a base, those that differ from Recipe's defaults.
+RECIPES: dict[str, dict[str, Any]] = {
+    "default": dict(
+        about="ResNet18 at 44x44 for FER2013 on a GPU",
     ),
-    "wujie": (
-        "VGG19 (or --model resnet18) as WuJie1010's repository trains it on FER2013: published 73.11% (72.97%) on"
+    "small": dict(
+        about="the network for CPUs",
+        base="default",
+        model="small",
+        epochs=40,
+        rotate=8.0,
+        scale=0.08,
+        erase=0.0,
+    ),
+    "wujie": dict(
+        about="VGG19 (or --model resnet18) as WuJie1010's repository trains it on FER2013: published 73.11% (72.97%) on"
         " PrivateTest and 71.50% (71.19%) on PublicTest, each of the epoch that is best there; not re-run here yet",
-        WUJIE | {"epochs": 250, "step_start": 80, "step_every": 5, "gamma": 0.9},
+        model="vgg19",
+        pool="avg4",
+        dropout=0.5,
+        mean=0.0,  # pixels stay in [0, 1]
+        std=1.0,
+        epochs=250,
+        batch_size=128,
+        lr=0.01,
+        nesterov=False,
+        weight_decay=5e-4,
+        decay_all=True,
+        clip_value=0.1,  # the original clips every value of the gradient
+        schedule="step",
+        step_start=80,
+        step_every=5,
+        gamma=0.9,
+        label_smoothing=0.0,
+        ema=0.0,
+        crop=44,
+        pad=0,
+        rotate=0.0,
+        scale=0.0,
+        brightness=0.0,
+        contrast=0.0,
+        erase=0.0,
+        val_views="ten",
     ),
-    "wujie-ckplus": (
-        "the same for CK+ (--protocol frame --select-on test for its protocol): published 94.65% (94.04%), each"
+    "wujie-ckplus": dict(
+        about="the same for CK+ (--protocol frame --select-on test for its protocol): published 94.65% (94.04%), each"
         " fold's best epoch, with the same people in both parts; not re-run here yet",
-        WUJIE | {"epochs": 60, "step_start": 20, "step_every": 1, "gamma": 0.8},
+        base="wujie",
+        epochs=60,
+        step_start=20,
+        step_every=1,
+        gamma=0.8,
     ),
-    "lethesec": (
-        "ResNet18 much as LetheSec's repository trains it: published 73.70% on PrivateTest, of the epoch that is best"
-        " there (--select-on PrivateTest); not re-run here yet. What differs: margins are reflected and erased boxes"
-        " gray, not 0; mixup draws a share a face, not a batch",
-        {
-            **{"pool": "avg4", "mean": 0.0, "std": 255.0},  # pixels are divided by 255 twice
-            **{"epochs": 300, "batch_size": 128, "lr": 0.1, "weight_decay": 1e-4, "decay_all": True, "ema": 0.0},
-            **{"schedule": "plateau", "gamma": 0.75, "patience": 5, "mixup": 1.0, "mix_off": 0.0},
-            **{"crop": 40, "pad": 0, "five": True, "translate": 0.2, "probability": 0.5, "rotate": 10.0, "scale": 0.1},
-            **{
-                "stretch": 0.33,
-                "brightness": 0.25,
-                "contrast": 0.5,
-                "erase": 0.5,
-                "erase_area": 0.33,
-                "val_views": "ten",
-            },
-        },
+    "lethesec": dict(
+        about="ResNet18 much as LetheSec's repository trains it: published 73.70% on PrivateTest, of the epoch that is"
+        " best there (--select-on PrivateTest); not re-run here yet. What differs: margins are reflected and erased"
+        " boxes gray, not 0; mixup draws a weight a face, not a batch",
+        pool="avg4",
+        mean=0.0,
+        std=255.0,  # the original divides pixels by 255 twice
+        epochs=300,
+        batch_size=128,
+        lr=0.1,
+        weight_decay=1e-4,
+        decay_all=True,
+        ema=0.0,
+        schedule="plateau",
+        gamma=0.75,
+        patience=5,
+        mixup=1.0,
+        mix_off=0.0,  # to the last epoch
+        crop=40,
+        pad=0,
+        five=True,
+        translate=0.2,
+        probability=0.5,
+        rotate=10.0,
+        scale=0.1,
+        stretch=0.33,
+        brightness=0.25,
+        contrast=0.5,
+        erase=0.5,
+        erase_area=0.33,
+        val_views="ten",
     ),
-    "ckplus": (
-        "ResNet18 on CK+ from random weights",
-        {"epochs": 60, "batch_size": 64, "lr": 0.05, "warmup": 0.1, "ema": 0.99, "dropout": 0.2, "erase": 0.1},
+    "ckplus": dict(
+        about="ResNet18 on CK+ from random weights",
+        base="default",
+        epochs=60,
+        batch_size=64,  # 882 faces are 13 steps
+        lr=0.05,
+        warmup=0.1,
+        ema=0.99,
+        dropout=0.2,
+        erase=0.1,
     ),
-    "ckplus-finetune": (
-        "ResNet18 on CK+ from a FER2013 checkpoint (--init)",
-        {"epochs": 20, "batch_size": 64, "lr": 0.01, "warmup": 0.1, "ema": 0.98, "dropout": 0.2, "erase": 0.1},
+    "ckplus-finetune": dict(
+        about="ResNet18 on CK+ from a FER2013 checkpoint (--init)",
+        base="ckplus",
+        epochs=20,
+        lr=0.01,
+        ema=0.98,
     ),
-    "demo": (
-        "the network for CPUs on drawn faces, in two minutes",
-        {"model": "small", "epochs": 10, "lr": 0.05, "warmup": 0.1, "ema": 0.99, "rotate": 8.0, "scale": 0.08},
+    "demo": dict(
+        about="the network for CPUs on drawn faces, in two minutes",
+        base="small",
+        epochs=10,
+        lr=0.05,
+        warmup=0.1,
+        ema=0.99,
+        erase=0.25,
     ),
-    "smoke": (
-        "seconds on a CPU: shows that everything runs",
-        {"model": "small", "epochs": 2, "batch_size": 64, "lr": 0.05, "erase": 0.0, "ema": 0.98},
+    "smoke": dict(
+        about="seconds on a CPU: shows that everything runs",
+        base="default",
+        model="small",
+        epochs=2,
+        batch_size=64,
+        lr=0.05,
+        ema=0.98,
+        erase=0.0,
     ),
 }
 
 
 def make_recipe(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
     """The named recipe with some fields replaced. ValueError for an unknown recipe, field or impossible value."""
-    if name not in RECIPES:
-        raise ValueError(f"unknown recipe {name!r}; there are {', '.join(RECIPES)}")
-    values = RECIPES[name][1] | dict(overrides or {})
+    values = recipe_values(name) | dict(overrides or {})
     unknown = sorted(set(values) - {f.name for f in fields(Recipe)})
     if unknown:
         raise ValueError(f"recipe {name!r}: unknown keys {', '.join(unknown)}")
     recipe = Recipe(**values)
     check_recipe(recipe)
     return recipe
+
+
+def recipe_values(name: str) -> dict[str, Any]:
+    """The fields that a recipe and the ones it starts from set."""
+    if name not in RECIPES:
+        raise ValueError(f"unknown recipe {name!r}; there are {', '.join(RECIPES)}")
+    own = {key: value for key, value in RECIPES[name].items() if key not in ("about", "base")}
+    return recipe_values(RECIPES[name]["base"]) | own if "base" in RECIPES[name] else own
 
 
 def add_recipe_flags(parser: argparse.ArgumentParser) -> None:

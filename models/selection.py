@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-LAST_EPOCH = "last epoch"  # stands for a split's name where no split selected the checkpoint
+from datasets.names import LAST_EPOCH
 
 
 def selected_on(checkpoint: Mapping[str, Any]) -> str | None:

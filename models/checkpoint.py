@@ -4,7 +4,7 @@ import io
 import os
 import pickle
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,17 @@ from typing import Any
 import torch
 from torch import nn
 
+from models.build import build_model
+from models.older_formats import adapt
+from models.refusals import contents, pickled, what_else
+from models.selection import selected_on
 from utils.files import replacing
-from utils.refusals import contents, pickled, what_else
-from utils.selection import selected_on
 
 FORMAT_VERSION = 1
 NAMED = 8  # tensors that an error names of each kind
 NEEDED = ("format_version", "model_name", "model_kwargs", "inputs", "class_names", "dataset", "model")
 ABOUT = ("model_name", "recipe", "epoch", "best", "select_on", "val_views", "fold")  # of the weights, where known
 ABOUT += ("origin", "ancestors", "data_sha256")
-Adapt = Callable[[dict, Path], dict[str, Any] | None]  # what another program saved -> a checkpoint, or None
 
 
 @dataclass
@@ -48,10 +49,10 @@ def save_checkpoint(path: str | Path, state: dict[str, Any]) -> None:
         os.fsync(file.fileno())
 
 
-def load_checkpoint(path: str | Path, adapt: Adapt | None = None) -> dict[str, Any]:
+def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint, or the best.pt of a run's folder, onto the CPU, with `weights_only=True`.
 
-    adapt: gets the content of a file that is no checkpoint of this project, and its path.
+    Checkpoints of older repositories come in the project's own form (models/older_formats.py).
     Raises FileNotFoundError, or ValueError with what was found: a directory, a truncated or foreign file, a
     pickled module, an incomplete or newer checkpoint.
     """
@@ -76,7 +77,7 @@ def load_checkpoint(path: str | Path, adapt: Adapt | None = None) -> dict[str, A
         raise ValueError(f"{path} is truncated or not a PyTorch checkpoint{what}") from None
     missing = [key for key in NEEDED if key not in state] if isinstance(state, dict) else list(NEEDED)
     if missing:
-        adapted = adapt(state, path) if adapt and isinstance(state, dict) else None
+        adapted = adapt(state, path) if isinstance(state, dict) else None
         if adapted:
             return adapted
         raise ValueError(
@@ -88,6 +89,23 @@ def load_checkpoint(path: str | Path, adapt: Adapt | None = None) -> dict[str, A
             f"{path} has format version {state['format_version']}; this code reads {FORMAT_VERSION}: update it"
         )
     return state
+
+
+def find_checkpoints(path: str | Path) -> list[Path]:
+    """Return the files that are meant: the file, a run folder's best.pt (else last.pt), or one of each fold in it."""
+    path = Path(path)
+    if not path.is_dir():
+        return [path]
+    for name in ("best.pt", "last.pt"):
+        if (path / name).is_file():
+            return [path / name]
+    folds = sorted(path.glob("fold-*/best.pt"))
+    if folds:
+        return folds
+    inside = sorted(str(file.parent) for file in [*path.glob("*/*.pt"), *path.glob("*/*/*.pt")])
+    inside += sorted(str(file) for file in path.iterdir() if file.suffix in (".t7", ".t8", ".tar"))  # older ones
+    todo = f"give one of {', '.join(dict.fromkeys(inside))}" if inside else "train one with: python train.py"
+    raise FileNotFoundError(f"{path} has no best.pt and no last.pt; {todo}")
 
 
 def load_weights(model: nn.Module, tensors: dict[str, torch.Tensor], source: str) -> None:
@@ -110,9 +128,7 @@ def load_weights(model: nn.Module, tensors: dict[str, torch.Tensor], source: str
     model.load_state_dict(tensors)
 
 
-def start_from(
-    model: nn.Module, path: str | Path, class_names: Sequence[str], adapt: Adapt | None = None
-) -> tuple[str, list[dict[str, Any]]]:
+def start_from(model: nn.Module, path: str | Path, class_names: Sequence[str]) -> tuple[str, list[dict[str, Any]]]:
     """Load a checkpoint's weights into a fresh network, the last layer's rows by the names of their classes.
 
     Classes that the checkpoint does not know keep their random rows. A first convolution of several channels, which
@@ -121,7 +137,7 @@ def start_from(
     Returns what was done, for the log, and the checkpoints that the weights come from, the oldest first: path,
     dataset, selected_on.
     """
-    state = load_checkpoint(path, adapt)
+    state = load_checkpoint(path)
     tensors = dict(state.get("ema") or state["model"])
     known = list(state["class_names"])
     about = state.get("origin") or f"{state['model_name']}, epoch {state.get('epoch')}"
@@ -168,17 +184,9 @@ def _halved(tensor: torch.Tensor) -> torch.Tensor:
     return half if loss <= 1e-3 * tensor.abs().max() else tensor.float()
 
 
-def load_classifier(
-    path: str | Path,
-    build_model: Callable[..., nn.Module],
-    device: str | torch.device = "cpu",
-    adapt: Adapt | None = None,
-) -> Classifier:
-    """Build the network a checkpoint describes and load its weights (the EMA's, where it has them).
-
-    adapt: makes a checkpoint of what another program saved, as `load_checkpoint` has it.
-    """
-    state = load_checkpoint(path, adapt)
+def load_classifier(path: str | Path, device: str | torch.device = "cpu") -> Classifier:
+    """Build the network a checkpoint describes and load its weights (the EMA's, where it has them)."""
+    state = load_checkpoint(path)
     model = build_model(
         state["model_name"],
         num_classes=len(state["class_names"]),

@@ -57,10 +57,7 @@ def render(f: SimpleNamespace, size: int, background: bool = True) -> np.ndarray
 
     image = np.ones_like(x)
     if background:
-        image[:] = f.backdrop + f.slope_x * gx + f.slope_y * gy
-        image += f.stripes * np.sin(f.stripe_x * gx + f.stripe_y * gy + f.phase)
-        _paint(image, f.clothes, _inside(_ellipse(x, y - 1.75, 1.25, 0.72), f))
-        _paint(image, f.skin * 0.7, _inside(np.maximum(np.abs(x) - 0.6 * f.head_w, np.abs(y - 0.8) - 0.4), f))
+        _behind(image, f, gx, gy, x, y)
 
     # Behind the face: hair, ears
     hair = (f.bald < 0).astype(np.float32)
@@ -96,11 +93,23 @@ def render(f: SimpleNamespace, size: int, background: bool = True) -> np.ndarray
     if not background:
         return np.where(image < 1, image * light, 1)
     image *= light
-    # A hand or a head in front, reaching in from the edge
+    _in_front(image, f, gx, gy)
+    return image
+
+
+def _behind(image, f, gx, gy, x, y):
+    """Backdrop, clothes and neck."""
+    image[:] = f.backdrop + f.slope_x * gx + f.slope_y * gy
+    image += f.stripes * np.sin(f.stripe_x * gx + f.stripe_y * gy + f.phase)
+    _paint(image, f.clothes, _inside(_ellipse(x, y - 1.75, 1.25, 0.72), f))
+    _paint(image, f.skin * 0.7, _inside(np.maximum(np.abs(x) - 0.6 * f.head_w, np.abs(y - 0.8) - 0.4), f))
+
+
+def _in_front(image, f, gx, gy):
+    """A hand or a head, reaching in from the edge."""
     along = gx * np.cos(f.occluder_at) + gy * np.sin(f.occluder_at)
     beside = gy * np.cos(f.occluder_at) - gx * np.sin(f.occluder_at)
     _paint(image, f.occluder_tone, (f.occluder > 0) * _inside(_ellipse(along - 1, beside, 0.55, 0.3), f))
-    return image
 
 
 def _nose(image, f, x, y):

@@ -5,23 +5,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from utils.plots import confusion_matrix_figure, mistakes_figure, reliability_figure, save_figure
-from utils.predictions import write_predictions
-from utils.runlog import write_json
-from utils.selection import in_words, selection_note
-
-VIEW_NAMES = {
-    "center": "center crop",
-    "flip": "crop and mirror image",
-    "five": "five-crop",
-    "ten": "ten-crop",
-}
+from datasets.names import VIEWS
+from datasets.parts import Part
+from engine.evaluation.metrics import compute_metrics
+from engine.evaluation.predictions import write_predictions
+from engine.figures.confusion import confusion_matrix_figure, mistakes_figure
+from engine.figures.curves import curves_figure, reliability_figure
+from engine.figures.style import save_figure
+from engine.predict import classifier_logits
+from models.checkpoint import load_classifier
+from models.selection import in_words, selection_note
+from utils.runlog import RunLog, read_metrics, write_json
 
 
 def headline(metrics: Mapping[str, Any]) -> str:
     """One line for a title: split, views, accuracy, number of faces, and the selection where it matters."""
-    where = ", ".join(filter(None, [metrics.get("split"), VIEW_NAMES.get(metrics.get("views"))]))
+    where = ", ".join(filter(None, [metrics.get("split"), VIEWS.get(metrics.get("views"))]))
     note = selection_note(metrics.get("split"), metrics.get("selected_on"))
     text = f"accuracy {100 * metrics['accuracy']:.2f}%, n = {metrics['n']:,}"
     return (f"{where}: " if where else "") + text + (f" ({note})" if note else "")
@@ -33,7 +34,7 @@ def text_report(metrics: Mapping[str, Any]) -> str:
     Besides those, these keys are used where they are there: split, views, dataset, without_twins, sequences,
     selected_on, checkpoints, notes. Shares are percentages; classes without faces show a dash.
     """
-    where = [metrics.get("dataset"), metrics.get("split"), VIEW_NAMES.get(metrics.get("views"))]
+    where = [metrics.get("dataset"), metrics.get("split"), VIEWS.get(metrics.get("views"))]
     lines = [", ".join([*filter(None, where), f"n = {metrics['n']:,}"]), ""]
     lines.append(_share("accuracy", metrics))
     twins = metrics.get("without_twins")
@@ -91,6 +92,26 @@ def write_summary(
     write_predictions(Path(folder) / "predictions.csv", index, labels, probabilities, names, extra=extra)
     save_figure(matrix, Path(folder) / "confusion_matrix.png")
     write_json(Path(folder) / "summary.json", summary)
+
+
+def report_fit(folder: Path, data: Path, part: Part, device: torch.device) -> dict[str, Any]:
+    """Ten-crop of a fit's best.pt on the tested faces, in float32: summary.json, predictions.csv and the figures."""
+    best = folder / "best.pt"
+    classifier = load_classifier(best, device)
+    p = classifier_logits(classifier, part.test.pixels, "ten").softmax(1).numpy()
+    summary = {"split": part.test_name, "views": "ten", "selected_on": part.select_on}
+    summary |= {"checkpoint": str(best), "epoch": classifier.info["epoch"]}
+    summary |= compute_metrics(part.test.labels, p, part.class_names)
+    counts = None if part.selects else classifier.info["epoch"]
+    curves = curves_figure(read_metrics(folder / "metrics.csv"), folder.name, part.test_name, counts=counts)
+    save_figure(curves, folder / "curves.png")
+    write_summary(folder, summary, part.test_index, part.test.labels, p, part.test.extra)
+    low, high = summary["ci95"]
+    log = RunLog(folder)
+    log.line(f"epoch {summary['epoch']}, {headline(summary)}; 95% interval {low:.2%} to {high:.2%}")
+    if not part.fold:
+        log.line(f"next: python evaluate.py --checkpoint {best} --data {data}")
+    return summary
 
 
 def write_report(

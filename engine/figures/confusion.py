@@ -1,7 +1,7 @@
-"""Figures of an evaluation, for papers and READMEs: pure functions that return a matplotlib Figure.
+"""The confusion matrix and the mistakes of an evaluation, for papers and READMEs.
 
 Fonts are at least 7 points at the figure's own size, so that a figure of a column's width (3.3 inches) is
-printed as it is. All figures of the project can be imported from here.
+printed as it is.
 """
 
 from collections.abc import Sequence
@@ -10,11 +10,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from utils.curves import curves_figure, reliability_figure
-from utils.figures import RED, SMALLEST, fit_height, save_figure, set_title
-from utils.metrics import check_inputs
-
-__all__ = ["confusion_matrix_figure", "curves_figure", "mistakes_figure", "reliability_figure", "save_figure"]
+from engine.evaluation.metrics import check_inputs
+from engine.figures.style import RED, SMALLEST, fit_height, set_title
 
 
 def confusion_matrix_figure(
@@ -86,7 +83,7 @@ def mistakes_figure(
 ) -> Figure:
     """Draw the `count` most confident mistakes, most confident first: face, label, prediction and its score.
 
-    pixels: uint8 (n, h, w). The others are as in `utils.metrics.compute_metrics`.
+    pixels: uint8 (n, h, w). The others are as in `engine.evaluation.metrics.compute_metrics`.
     """
     y, p = check_inputs(labels, probabilities, class_names)
     if len(pixels) != len(y):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from utils.face_figure import Face
+from engine.figures.faces import Face
 
 
 def describe_faces(faces: Sequence[Face], class_names: Sequence[str]) -> list[dict[str, Any]]:

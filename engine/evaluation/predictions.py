@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from engine.evaluation.metrics import check_inputs
 from utils.files import replacing
-from utils.metrics import check_inputs
 
 FIRST = ("index", "label", "prediction")
 EXTRA = ("subject", "sequence", "fold")
@@ -47,7 +47,7 @@ def write_predictions(
 
     Args:
         index: (n,) rows in the split.
-        labels, probabilities, class_names: as `utils.metrics.compute_metrics` takes them.
+        labels, probabilities, class_names: as `engine.evaluation.metrics.compute_metrics` takes them.
         extra: columns named subject, sequence or fold, each of length n.
     """
     y, p = check_inputs(labels, probabilities, class_names)

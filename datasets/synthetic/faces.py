@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from datasets.drawing import photograph, render, to_bytes
+from datasets.synthetic.drawing import photograph, render, to_bytes
 
 EXPRESSIONS = ("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral", "Contempt")
 

@@ -5,7 +5,7 @@ accuracy is the mean recall of the classes that have faces, macro-F1 the mean ov
 label or as a prediction.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -129,6 +129,12 @@ def mean_by_group(labels: Any, probabilities: Any, groups: Sequence[str]) -> tup
     sums = np.zeros((len(names), p.shape[1]))
     np.add.at(sums, which, p)
     return y[first], sums / np.bincount(which)[:, None]
+
+
+def sequence_names(columns: Mapping[str, Any]) -> list[str]:
+    """A name for the sequence of every face; they are counted from 1 for every subject, and for every fold apart."""
+    there = [columns[name] for name in ("fold", "subject", "sequence") if name in columns]
+    return ["/".join(map(str, names)) for names in zip(*there, strict=True)]
 
 
 def check_inputs(labels: Any, probabilities: Any, class_names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

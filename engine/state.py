@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from utils.checkpoint import load_weights
+from engine.recipes import Recipe
+from models.checkpoint import load_weights
 
 
 class Average:
@@ -55,6 +56,19 @@ class TrainState:
         """The network whose accuracy counts: the average, where there is one."""
         return self.ema.module if self.ema else self.model
 
+    def finish_epoch(self, row: Mapping[str, float], counts: bool | None = None) -> bool:
+        """Take in the row of the epoch that has just ended; returns whether its weights are those that count so far.
+
+        counts: whether they are; None: where the validation accuracy is the highest so far.
+        """
+        self.epoch += 1
+        self.history.append(dict(row))
+        if counts is None:
+            counts = row["val_accuracy"] > self.best["accuracy"]
+        if counts:
+            self.best = {"epoch": self.epoch, "accuracy": row["val_accuracy"]}
+        return counts
+
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain types only."""
         return {
@@ -77,7 +91,7 @@ class TrainState:
         self.epoch, self.history, self.best = state["epoch"], list(state["history"]), dict(state["best"])
 
 
-def make_optimizer(model: nn.Module, recipe: Any) -> torch.optim.Optimizer:
+def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """SGD or AdamW; biases and normalisation are decayed only where the recipe says so."""
     matrices = [p for p in model.parameters() if p.ndim > 1 or recipe.decay_all]
     others = [p for p in model.parameters() if not (p.ndim > 1 or recipe.decay_all)]

@@ -1,10 +1,13 @@
-"""From faces to logits, the one way everything here does it."""
+"""From faces to logits and probabilities, the one way everything here does it."""
 
 from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import nn
+
+from datasets.views import make_views
+from models.checkpoint import Classifier
 
 
 @torch.inference_mode()
@@ -41,3 +44,18 @@ def predict(
             logits.append(out.float().unflatten(0, (n, v)).mean(1))
     model.train(training)
     return torch.cat(logits).cpu() if logits else torch.empty(0, 0)
+
+
+def classifier_logits(
+    classifier: Classifier, pixels: np.ndarray, views: str, batch_size: int | None = None, amp: bool = False
+) -> torch.Tensor:
+    """`predict` with the named views in the checkpoint's own input convention: uint8 (n, h, w) -> (n, classes)."""
+    inputs = {key: value for key, value in classifier.inputs.items() if key != "size"}
+    return predict(classifier.model, pixels, make_views(views, **inputs), batch_size, amp)
+
+
+def classifier_probabilities(
+    classifier: Classifier, pixels: np.ndarray, views: str, batch_size: int | None = None, amp: bool = False
+) -> np.ndarray:
+    """uint8 (n, h, w) -> float64 (n, classes): the softmax of the logits, which are averaged over the views."""
+    return classifier_logits(classifier, pixels, views, batch_size, amp).double().softmax(1).numpy()

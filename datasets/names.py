@@ -1,0 +1,19 @@
+"""Names that several rooms share: data sets, classes, splits, test views. Nothing is imported here, so all may."""
+
+FER2013_CLASSES = ("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral")
+CKPLUS_CLASSES = (*FER2013_CLASSES[:6], "Contempt")  # 6 is Neutral in FER2013
+
+# Data sets that preprocess_fer2013.py can make, and the names of the classes that their labels index
+CLASS_NAMES = {
+    "fer2013": FER2013_CLASSES,
+    "ckplus": CKPLUS_CLASSES,
+    "synthetic": FER2013_CLASSES,
+    "synthetic-ckplus": CKPLUS_CLASSES,
+}
+DATASETS = tuple(CLASS_NAMES)
+
+SPLITS = ("Training", "PublicTest", "PrivateTest")  # of FER2013; CK+ has one, called data
+LAST_EPOCH = "last epoch"  # in place of a split's name where no split selects the epoch
+
+# Crops of a face whose logits are averaged (datasets/views.py), and what a report calls them
+VIEWS = {"center": "center crop", "flip": "crop and mirror image", "five": "five-crop", "ten": "ten-crop"}

@@ -1,0 +1,123 @@
+"""What a run was asked for: made of the command line, kept as args.json in its folder, read again by --resume."""
+
+import argparse
+import json
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from datasets.names import DATASETS
+from engine.recipes import Recipe, check_recipe, make_recipe
+from models import model_name
+
+CHANGEABLE = ("data", "device", "compile", "epochs")  # what may be said anew with --resume
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A run of train.py: its data, protocol, device and recipe. Field by field what `train.py --help` says.
+
+    In args.json `recipe_name` is called "recipe" and `recipe`, with what flags changed in it, "options".
+    """
+
+    data: Path
+    recipe_name: str = "default"
+    recipe: Recipe = field(default_factory=Recipe)
+    dataset: str | None = None  # None: whatever the file holds
+    output: Path = Path("runs")
+    name: str | None = None
+    init: Path | None = None
+    seed: int = 0
+    seeds: int = 1
+    limit: int | None = None
+    device: str = "auto"
+    amp: bool | None = None  # None: where the hardware has bfloat16
+    compile: bool | None = None  # None: on a GPU
+    select_on: str | None = None
+    folds: str | None = None  # a number, or "all"
+    fold: int | None = None
+    protocol: str = "subject"
+    soft_targets: Path | None = None
+    soft_weight: float = 0.5
+
+    def __post_init__(self) -> None:
+        """ValueError that names the flag whose value makes no sense."""
+        if self.folds not in (None, "all") and not (self.folds.isdigit() and int(self.folds) > 1):
+            raise ValueError(f"--folds {self.folds}: a number from 2 is wanted, or all")
+        if not 0 <= self.soft_weight <= 1:
+            raise ValueError(f"--soft-weight {self.soft_weight}: must lie between 0 and 1")
+
+    @property
+    def automatic_name(self) -> str:
+        """Of the run's folder, where --name does not give one."""
+        which = f"seed{self.seed}" if self.seeds == 1 else f"{self.seeds}seeds"
+        return f"{self.dataset}-{self.recipe.model.replace(':', '-')}-{self.recipe_name}-{which}"
+
+    def as_json(self) -> dict[str, Any]:
+        """The content of args.json."""
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("recipe", "recipe_name")}
+        plain = {name: str(value) if isinstance(value, Path) else value for name, value in own.items()}
+        return {"recipe": self.recipe_name, **plain, "options": asdict(self.recipe)}
+
+
+def config_from_flags(args: argparse.Namespace) -> RunConfig:
+    """Of a new run. Recipe < command line; ValueError for an impossible value."""
+    given = {f.name: getattr(args, f.name) for f in fields(Recipe) if hasattr(args, f.name)}
+    recipe = make_recipe(args.recipe, given)
+    own = {f.name: getattr(args, f.name) for f in fields(RunConfig) if f.name not in ("recipe", "recipe_name")}
+    own["data"] = args.data or Path("data") / f"{args.dataset or DATASETS[0]}.h5"
+    return RunConfig(recipe_name=args.recipe, recipe=replace(recipe, model=model_name(recipe.model)), **own)
+
+
+def read_config(path: Path) -> RunConfig:
+    """From an args.json; ValueError with the first key that is missing, unknown or of another type."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON ({error})") from None
+    if not isinstance(values, dict) or not isinstance(values.get("options"), dict):
+        raise ValueError(f"{path} is no args.json of train.py: it has no options")
+    values["recipe_name"], values["recipe"] = values.get("recipe"), values.pop("options")
+    values["recipe"] = _checked(Recipe, values["recipe"], path)
+    config = _checked(RunConfig, values, path)
+    check_recipe(config.recipe)
+    return config
+
+
+def resumed_config(args: argparse.Namespace, said: set[str]) -> tuple[RunConfig, RunConfig]:
+    """Of a run that goes on: the one to use, and the one to keep, in which of what was said anew only --epochs stays.
+
+    said: names of the flags that were given with --resume. ValueError for those that the run has fixed.
+    """
+    folder = args.resume
+    if not (folder / "args.json").is_file():
+        raise FileNotFoundError(f"--resume {folder}: no run there (a run's folder has an args.json)")
+    fixed = sorted(said - set(CHANGEABLE))
+    if fixed:
+        flags = ", ".join("--" + name.replace("_", "-") for name in fixed)
+        raise ValueError(f"{flags}: fixed by the run in {folder}; start a new run with --init {folder}/best.pt")
+    kept = read_config(folder / "args.json")
+    if "epochs" in said:
+        done = sorted(path.parent.name for path in folder.glob("*/**/summary.json"))
+        if done:
+            raise ValueError(f"--epochs {args.epochs}: {done[0]} has been finished with {kept.recipe.epochs}")
+        kept = replace(kept, recipe=replace(kept.recipe, epochs=args.epochs))
+        check_recipe(kept.recipe)
+    return replace(kept, **{name: getattr(args, name) for name in said - {"epochs"}}), kept
+
+
+def _checked(kind: type, values: dict[str, Any], path: Path) -> Any:
+    """`kind(**values)`, with texts made paths where paths are wanted, or ValueError."""
+    hints = get_type_hints(kind)
+    missing, unknown = sorted(set(hints) - set(values)), sorted(set(values) - set(hints))
+    if missing or unknown:
+        what = f"no {', '.join(missing)}" if missing else f"{', '.join(unknown)}, which this code does not know"
+        raise ValueError(f"{path} has {what}; was it written by another version?")
+    for name, wanted in hints.items():
+        if wanted in (Path, Path | None) and isinstance(values[name], str):
+            values[name] = Path(values[name])
+        if wanted is float and isinstance(values[name], int):
+            values[name] = float(values[name])
+        if not isinstance(values[name], wanted):
+            raise ValueError(f"{path}: {name} is {values[name]!r}, not {getattr(wanted, '__name__', wanted)}")
+    return kind(**values)

@@ -1,0 +1,163 @@
+"""Test checkpoints on one split: load them, predict every face, compute what metrics.json holds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from datasets.duplicates import twin_mask
+from datasets.parts import fold_parts
+from datasets.storage import FaceSet, Split, read_faces, source_digest
+from engine.evaluation.metrics import accuracy_interval, compute_metrics, mean_by_group, sequence_names
+from engine.predict import classifier_probabilities
+from models.checkpoint import Classifier, find_checkpoints, load_classifier
+from models.selection import selected_on
+from utils.device import pick_device
+
+
+@dataclass(frozen=True)
+class Tested:
+    """The faces that were tested, their rows in the split, and their mean probabilities, float64 (n, classes)."""
+
+    faces: Split
+    index: np.ndarray
+    probabilities: np.ndarray
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is tested and how: checkpoints on a split of the faces, which are from the file `data`."""
+
+    classifiers: Sequence[Classifier]
+    faces: FaceSet
+    split: str
+    data: Path
+    views: str = "ten"
+    batch_size: int | None = None  # views a forward pass
+    amp: bool = False
+
+
+def load_evaluation(
+    checkpoints: Sequence[Path],
+    dataset: str | None = None,
+    data: Path | None = None,
+    split: str | None = None,
+    device: str = "auto",
+    **how: Any,
+) -> Evaluation:
+    """Load checkpoints (files, run folders) and faces, or raise ValueError for what does not fit together.
+
+    dataset, data, split: by default the checkpoint's own set, its usual file, and the split that is for testing.
+    how: views, batch_size, amp.
+    """
+    on = pick_device(device)
+    classifiers = [load_classifier(file, on) for path in checkpoints for file in find_checkpoints(path)]
+    for classifier in classifiers:
+        if "origin" in classifier.info:
+            print(f"{classifier.path}: {classifier.info['origin']}")
+    data = data or Path("data") / f"{dataset or classifiers[0].dataset}.h5"
+    faces = read_faces(data)
+    if dataset and dataset != faces.dataset:
+        raise ValueError(f"{data} holds {faces.dataset}, not {dataset}; leave --dataset out, or give another --data")
+    for classifier in classifiers:
+        if classifier.class_names != faces.class_names:
+            raise ValueError(
+                f"{classifier.path} tells {', '.join(classifier.class_names)} apart, but {data} is labelled"
+                f" {', '.join(faces.class_names)}; give --data with the classes of the checkpoint"
+                f" (it was trained on {classifier.dataset})"
+            )
+    return Evaluation(classifiers, faces, choose_split(faces, split, data), data, **how)
+
+
+def choose_split(faces: FaceSet, name: str | None, source: Path) -> str:
+    """Return `name`, or the split that is for testing and a printed line that says which."""
+    there = list(faces.splits)
+    if name:
+        if name not in there:
+            raise ValueError(f"--split {name}: {source} has {', '.join(there)}")
+        return name
+    name = next((usual for usual in ("PrivateTest", "PublicTest") if usual in there), None)
+    if name is None and len(there) > 1:
+        raise ValueError(f"{source} has {', '.join(there)}; say which to test with --split")
+    name = name or there[0]
+    print(f"split: {name} (of {', '.join(there)} in {source})")
+    return name
+
+
+def evaluate(test: Evaluation) -> tuple[dict[str, Any], Tested]:
+    """Return the metrics, all of metrics.json, and what they come from.
+
+    Every checkpoint sees the faces as its own input convention says; those of a k-fold run see the fold that they
+    were not trained on. With Training among the faces, the accuracy without the pixel-identical twins of training
+    faces is there too; where faces belong to sequences, the accuracy over these.
+    """
+    faces, split = test.faces, test.split
+    tested = predict_split(test)
+    labels, probabilities, extra = tested.faces.labels, tested.probabilities, tested.faces.extra
+    metrics = compute_metrics(labels, probabilities, faces.class_names)
+    metrics |= {"dataset": faces.dataset, "split": split, "views": test.views, "amp": test.amp}
+    metrics["checkpoints"] = [describe(classifier) for classifier in test.classifiers]
+    metrics["selected_on"] = _selected_on(metrics["checkpoints"], faces.dataset)
+    correct = probabilities.argmax(1) == labels
+    if "Training" in faces.splits and split != "Training":
+        twins = twin_mask(tested.faces.pixels, faces.splits["Training"].pixels)
+        metrics["without_twins"] = accuracy_interval(correct[~twins])
+    if "sequence" in extra:
+        sequence_labels, means = mean_by_group(labels, probabilities, sequence_names(extra))
+        metrics["sequences"] = accuracy_interval(means.argmax(1) == sequence_labels)
+    trained = any(classifier.dataset == faces.dataset for classifier in test.classifiers)
+    if "fold" in extra:
+        metrics["notes"] = ["every fold's network was tested on the faces of its fold, on which it was not trained"]
+    elif trained and split in ("Training", "data"):
+        metrics["notes"] = [f"the network was trained on faces of {split}; on new ones it will do worse"]
+    metrics["data"] = str(test.data)
+    return metrics, tested
+
+
+def predict_split(test: Evaluation) -> Tested:
+    """Test every checkpoint on all of the split, or, if they come from a k-fold run on it, on its own fold."""
+    split = test.faces.splits[test.split]
+    if test.split not in ("Training", "data") or any(c.info.get("fold") is None for c in test.classifiers):
+        return Tested(split, np.arange(len(split)), mean_probabilities(test.classifiers, split.pixels, test))
+    by_fold: dict[tuple, list[Classifier]] = {}
+    for classifier in test.classifiers:
+        by_fold.setdefault(tuple(classifier.info["fold"].values()), []).append(classifier)
+    index, probabilities, numbers = [], [], []
+    for (number, folds, protocol), group in by_fold.items():
+        own = fold_parts(test.faces, folds, protocol)[number - 1]
+        for classifier in group:
+            if classifier.info.get("data_sha256", own.data_sha256) != own.data_sha256:
+                raise ValueError(
+                    f"{classifier.path} was trained on other faces than those of {test.split} here, so it is not known"
+                    " which of these it has seen; give --data with the file that it was trained on"
+                )
+        index.append(own.test_index)
+        probabilities.append(mean_probabilities(group, own.test.pixels, test))
+        numbers.append(np.full(len(own.test_index), number))
+    rows = np.concatenate(index)
+    extra = {name: values[rows] for name, values in split.extra.items()} | {"fold": np.concatenate(numbers)}
+    return Tested(Split(split.pixels[rows], split.labels[rows], extra), rows, np.concatenate(probabilities))
+
+
+def mean_probabilities(classifiers: Sequence[Classifier], pixels: np.ndarray, test: Evaluation) -> np.ndarray:
+    """Softmax of each checkpoint's logits, averaged over the checkpoints: float64 (n, classes)."""
+    total = sum(classifier_probabilities(c, pixels, test.views, test.batch_size, test.amp) for c in classifiers)
+    return total / len(classifiers)
+
+
+def describe(classifier: Classifier) -> dict[str, Any]:
+    """Where a checkpoint's weights come from: path, sha256, dataset, model, recipe, epoch, selection, ancestors."""
+    info = classifier.info
+    about = {"path": classifier.path, "sha256": source_digest(classifier.path), "dataset": classifier.dataset}
+    about |= {key: info.get(key) for key in ("model_name", "recipe", "epoch")}
+    return about | {"selected_on": selected_on(info), "ancestors": info.get("ancestors", [])}
+
+
+def _selected_on(checkpoints: Sequence[dict[str, Any]], dataset: str) -> str | None:
+    """Every split that selected one of the checkpoints, or one that its weights come from and is of this data set."""
+    chosen = [checkpoint["selected_on"] for checkpoint in checkpoints]
+    ancestors = [ancestor for checkpoint in checkpoints for ancestor in checkpoint["ancestors"]]
+    chosen += [ancestor["selected_on"] for ancestor in ancestors if ancestor["dataset"] == dataset]
+    return ", ".join(dict.fromkeys(name for name in chosen if name)) or None

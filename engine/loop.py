@@ -1,0 +1,65 @@
+"""One epoch: training, and the test after it. For another loss, another step or other metrics, this is the file."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from tqdm import tqdm
+
+from datasets.loader import FaceLoader
+from engine.predict import predict
+from engine.recipes import Recipe
+from engine.schedule import factor
+from engine.state import TrainState
+from utils.distributed import mean_over_processes
+
+
+def train_epoch(
+    state: TrainState,
+    network: Callable[[torch.Tensor], torch.Tensor],
+    loader: FaceLoader,
+    recipe: Recipe,
+    amp: bool,
+) -> tuple[float, float, float]:
+    """One pass over the training set; returns mean loss, accuracy on the augmented faces, last learning rate.
+
+    network: the state's model, as it is or compiled. amp: bfloat16 instead of float32.
+    """
+    parameters = [p for p in state.model.parameters() if p.requires_grad]
+    accuracies = [row["val_accuracy"] for row in state.history]
+    mixing = state.epoch < (1 - recipe.mix_off) * recipe.epochs
+    totals = torch.zeros(2, device=loader.device)  # sums over batches: loss, correct; read once, at the end
+    lr = recipe.lr
+    state.model.train()
+    batches = tqdm(loader.epoch(state.epoch + 1, mixing), total=len(loader), leave=False, disable=None, unit="batch")
+    for step, (x, targets) in enumerate(batches):  # x (n, 1, crop, crop), targets (n, classes)
+        lr = recipe.lr * factor(recipe, state.epoch + step / len(loader), accuracies)
+        for group in state.optimizer.param_groups:
+            group["lr"] = lr
+        with torch.autocast(loader.device.type, torch.bfloat16, enabled=amp):
+            logits = network(x.contiguous(memory_format=torch.channels_last))
+        loss = F.cross_entropy(logits.float(), targets, label_smoothing=recipe.label_smoothing)
+        state.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if recipe.clip_norm:
+            nn.utils.clip_grad_norm_(parameters, recipe.clip_norm)
+        if recipe.clip_value:
+            nn.utils.clip_grad_value_(parameters, recipe.clip_value)
+        state.optimizer.step()
+        if state.ema:
+            state.ema.update()
+        correct = (logits.argmax(1) == targets.argmax(1)).float().mean()
+        totals += torch.stack([loss.detach(), correct])
+    if loader.share[1] > 1:
+        mean_over_processes(totals)
+    train_loss, train_accuracy = (totals / len(loader)).tolist()
+    return train_loss, train_accuracy, lr
+
+
+def validate(
+    model: nn.Module, pixels: torch.Tensor, labels: torch.Tensor, views: Callable, amp: bool
+) -> tuple[float, float]:
+    """Cross-entropy and accuracy on uint8 faces (N, 48, 48); labels int64 (N,) on the CPU."""
+    logits = predict(model, pixels, views, amp=amp)
+    return F.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).float().mean().item()

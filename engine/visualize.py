@@ -1,0 +1,101 @@
+"""What a network says about photographs: find the faces, ask the network, explain, draw."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from datasets.photographs import (
+    CASCADE,
+    MARGIN,
+    Box,
+    crop_face,
+    find_faces,
+    is_face_crop,
+    load_image,
+    whole_picture,
+)
+from datasets.synthetic.faces import EXPRESSIONS, draw_icon
+from engine.explain import occlusion_map
+from engine.figures.faces import Face, Picture, faces_figure
+from engine.figures.style import save_figure
+from engine.predict import classifier_probabilities
+from models.checkpoint import Classifier
+from utils.cli import printable
+
+SMALLEST = 16  # pixels; below that nobody sees a face
+DRAWN = {1: 640, 5: 1200}  # faces, from -> pixels of the photograph's long side in the figure
+
+
+class Found(NamedTuple):
+    """A photograph and its faces, before the network has seen them."""
+
+    path: Path
+    rgb: np.ndarray  # uint8 (h, w, 3), reduced to what the figure shows
+    width: int  # of the original, in pixels, as the boxes are
+    height: int
+    boxes: list[Box]
+    crops: np.ndarray  # uint8 (faces, size, size)
+    detector: str | None  # None: the box is the whole picture
+
+
+def find(path: Path, detect: str, margin: float | None, size: int) -> Found:
+    """Read a picture and cut out its faces, or, as `detect` says, its middle."""
+    rgb = load_image(path)
+    h, w = rgb.shape[:2]
+    if min(h, w) < SMALLEST:
+        raise ValueError(f"{path} is {w}x{h} pixels; a face needs {SMALLEST}x{SMALLEST} at least")
+    boxes: list[Box] = []
+    if detect == "on" or (detect == "auto" and not is_face_crop(rgb)):
+        boxes = find_faces(rgb)
+        if not boxes and detect == "on":
+            raise ValueError(f"no face found in {path}; --detect off takes the whole picture for one")
+        if not boxes:
+            print(f"{printable(path)}: no face found, the whole picture is taken for one", file=sys.stderr)
+    detector = CASCADE if boxes else None
+    margin = (MARGIN if margin is None else margin) if boxes else 0.0
+    boxes = boxes or [whole_picture(rgb)]
+    crops = np.stack([crop_face(rgb, box, margin, size) for box in boxes])
+    small = Image.fromarray(rgb)
+    side = [pixels for faces, pixels in DRAWN.items() if faces <= len(boxes)][-1]
+    small.thumbnail((side, side))
+    return Found(path, np.asarray(small), w, h, boxes, crops, detector)
+
+
+def ask(classifier: Classifier, found: list[Found], views: str) -> list[Picture]:
+    """Give every face its probabilities."""
+    p = classifier_probabilities(classifier, np.concatenate([photo.crops for photo in found]), views)
+    if not np.isfinite(p).all():
+        raise ValueError(f"{classifier.path} gives scores that are no numbers; did its training diverge?")
+    scores = iter(p)
+    pictures = []
+    for photo in found:
+        faces = [Face(box, crop, next(scores)) for box, crop in zip(photo.boxes, photo.crops, strict=True)]
+        name = printable(photo.path.name)
+        pictures.append(Picture(name, photo.rgb, photo.width, photo.height, faces, photo.detector is not None))
+    return pictures
+
+
+def explain(classifier: Classifier, pictures: list[Picture]) -> list[Picture]:
+    """Give every face the map of what its prediction comes from."""
+
+    def explained(face: Face) -> Face:
+        c = int(face.probabilities.argmax())
+
+        def score(pixels: np.ndarray) -> np.ndarray:  # of two views: ten take five times as long, to look the same
+            return np.log(classifier_probabilities(classifier, pixels, "flip")[:, c].clip(1e-9))
+
+        return replace(face, heat=occlusion_map(score, face.pixels))
+
+    return [replace(picture, faces=[explained(face) for face in picture.faces]) for picture in pictures]
+
+
+def draw(classifier: Classifier, pictures: list[Picture], note: str, output: Path) -> None:
+    """Write the figure, with the drawn face of every predicted expression that has one."""
+    names = classifier.class_names
+    predicted = {names[face.probabilities.argmax()] for picture in pictures for face in picture.faces}
+    icons = {name: draw_icon(name, size=256) for name in predicted if name in EXPRESSIONS}
+    save_figure(faces_figure(pictures, names, icons, note), output)
