@@ -2,10 +2,10 @@
 
     python visualize.py                                              a portrait that comes with matplotlib
     python visualize.py --image photo.jpg --checkpoint runs/my-run/best.pt --output photo.png
-    python visualize.py --image holidays/ --json - > holidays.json   every picture of a folder
+    python visualize.py --image holidays/ --json - > holidays.json   every image of a folder
 
 Prints a table with one line a face (box, prediction, probabilities) and draws it: PNG, PDF or SVG. Faces are found
-with OpenCV's Haar cascade; where it finds none, the whole picture is taken for a face. A picture that is a face
+with OpenCV's Haar cascade; where it finds none, the whole image is taken for a face. An image that is a face
 already, as FER2013's are, is used as it is.
 """
 
@@ -39,14 +39,14 @@ def build_parser() -> argparse.ArgumentParser:
         nargs="+",
         type=Path,
         metavar="PATH",
-        help=f"pictures, or folders of them ({' '.join(IMAGE_ENDINGS)}) (default: matplotlib's sample portrait)",
+        help=f"images, or folders of them ({' '.join(IMAGE_ENDINGS)}) (default: matplotlib's sample portrait)",
     )
     group.add_argument("--checkpoint", type=Path, default=WEIGHTS, metavar="PATH", help="network to ask")
     group.add_argument(
         "--detect",
         default="auto",
         choices=("auto", "on", "off"),
-        help="find faces: auto, and where there is none take the whole picture; on, or fail; off, the whole picture",
+        help="find faces: auto, and where there is none take the whole image; on, or fail; off, the whole image",
     )
     group.add_argument(
         "--margin", type=margin, metavar="X", help="added on each side of a box, as a fraction of it (default: 0.02)"
@@ -82,10 +82,10 @@ def visualize(args: argparse.Namespace) -> list[dict[str, Any]]:
     if "origin" in classifier.info:
         print(f"{printable(classifier.path)}: {classifier.info['origin']}", file=sys.stderr)
     found = [portraits.find(path, args.detect, args.margin, classifier.inputs["size"]) for path in paths]
-    pictures = portraits.ask(classifier, found, args.views)
-    shown = pictures[: figure.how_many_fit(pictures)]
-    if len(shown) < len(pictures):
-        print(f"the figure shows the first {len(shown)} of {len(pictures)} pictures", file=sys.stderr)
+    images = portraits.ask(classifier, found, args.views)
+    shown = images[: figure.how_many_fit(images)]
+    if len(shown) < len(images):
+        print(f"the figure shows the first {len(shown)} of {len(images)} images", file=sys.stderr)
     note = f"{classifier.info.get('model_name', 'network')}, trained on {classifier.dataset}, {VIEWS[args.views]}"
     if args.explain:
         shown = portraits.explain(classifier, shown)
@@ -100,9 +100,9 @@ def visualize(args: argparse.Namespace) -> list[dict[str, Any]]:
             "detector": photo.detector,
             "checkpoint": printable(classifier.path),
             "views": args.views,
-            "faces": table.describe_faces(picture.faces, classifier.class_names),
+            "faces": table.describe_faces(image.faces, classifier.class_names),
         }
-        for photo, picture in zip(found, pictures, strict=True)
+        for photo, image in zip(found, images, strict=True)
     ]
     if args.json == "-":
         print(json.dumps(report, indent=2))  # with escapes: a pipe's encoding may be anything
@@ -117,24 +117,24 @@ def visualize(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def list_images(given: list[Path], skip: Path) -> list[Path]:
-    """Put the pictures of a folder, sorted, in the folder's place; `skip`, the figure of an earlier run, is none."""
+    """Put the images of a folder, sorted, in the folder's place; `skip`, the figure of an earlier run, is none."""
     paths = []
     for path in given:
         if not path.is_dir():
             if not path.exists():
-                raise FileNotFoundError(f"no picture {path}; give one, or a folder of them, with --image")
+                raise FileNotFoundError(f"no image {path}; give one, or a folder of them, with --image")
             paths.append(path)
             continue
         inside = [p for p in sorted(path.iterdir()) if p.suffix.lower() in IMAGE_ENDINGS and not p.name.startswith(".")]
         inside = [p for p in inside if p.resolve() != skip.resolve()]
         if not inside:
-            raise ValueError(f"no picture in {path}; taken are {', '.join(IMAGE_ENDINGS)}")
+            raise ValueError(f"no image in {path}; taken are {', '.join(IMAGE_ENDINGS)}")
         paths.extend(inside)
     return paths
 
 
 def check_outputs(output: Path, scores: str | None, images: list[Path]) -> None:
-    """Raise ValueError, before the work, if a result cannot be written or would overwrite a picture."""
+    """Raise ValueError, before the work, if a result cannot be written or would overwrite an image."""
 
     style.check_ending(output)
     targets = [output] if scores in (None, "-") else [output, Path(scores)]
@@ -145,7 +145,7 @@ def check_outputs(output: Path, scores: str | None, images: list[Path]) -> None:
         if target.is_dir():
             raise ValueError(f"cannot write {target}: it is a folder; give a file's name")
         if target.resolve() in {image.resolve() for image in images}:
-            raise ValueError(f"{target} would overwrite the picture itself; give another --output")
+            raise ValueError(f"{target} would overwrite the image itself; give another --output")
 
 
 def sample_portrait() -> Path:

@@ -18,7 +18,7 @@ from engine.config import RunConfig
 
 
 def measure(part: Part, device: torch.device, repeats: int, workers: int, batch_size: int = 128) -> list[Row]:
-    """Faces a second of both pipelines over the fitted faces of `part`."""
+    """Faces a second of both pipelines over the training set of `part`."""
     recipe = recipe_for("resnet18", min(batch_size, len(part.train_pixels)))
     ours = build_loader(RunConfig(Path("-"), recipe=recipe), part, device)
     usual = plain_loader(

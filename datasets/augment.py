@@ -33,7 +33,7 @@ class Augment:
     erase_area: float = 0.2  # largest box, as a part of the face
     mixup: float = 0.0  # alpha of the Beta distribution (Zhang et al., arXiv:1710.09412)
     cutmix: float = 0.0  # alpha of the Beta distribution (Yun et al., arXiv:1905.04899)
-    mix_probability: float = 1.0  # share of the faces that are mixed at all
+    mix_probability: float = 1.0  # part of the faces that are mixed at all
     probability: float = 1.0  # of translate, rotate, scale, shear, and brightness with contrast, each for itself
 
     @property
@@ -52,7 +52,7 @@ def draw(augment: Augment, n: int, size: int, rng: np.random.Generator) -> dict[
 
     shift (n, 2) int64: y and x of the crop's upper left corner in the face; flip (n,) bool; matrix (n, 2, 2):
     offset (y, x) from the face's center -> offset where its value comes from; light (n, 2): gain and offset; erase,
-    cut (n, 4) int64: top, left, bottom, right; lam (n,): a crop's own share in mixup. Parts that are off are left out.
+    cut (n, 4) int64: top, left, bottom, right; lam (n,): a crop's own weight in mixup. Parts that are off are left out.
     """
     margin = size + 2 * augment.pad - augment.crop
     if margin < 0:

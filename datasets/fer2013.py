@@ -1,7 +1,7 @@
 """FER2013: 35,887 faces of 48x48 gray pixels in seven classes, gathered by a web search for a contest in 2013.
 
 Goodfellow et al., "Challenges in Representation Learning: A report on three machine learning contests", ICONIP 2013,
-https://arxiv.org/abs/1307.0414. Fit on Training, choose on PublicTest, report PrivateTest once.
+https://arxiv.org/abs/1307.0414. Train on Training, select on PublicTest, report PrivateTest once.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Names that several rooms share: data sets, classes, splits, test views. Nothing is imported here, so all may."""
+"""Names that several packages share: data sets, classes, splits, test views. Nothing is imported here, so all may."""
 
 FER2013_CLASSES = ("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral")
 CKPLUS_CLASSES = (*FER2013_CLASSES[:6], "Contempt")  # 6 is Neutral in FER2013

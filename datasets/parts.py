@@ -23,7 +23,7 @@ class Part:
     test: Split
     test_index: np.ndarray
     test_name: str  # "PublicTest", "fold 3", ...
-    data_sha256: str  # `Split.sha256` of the split that the fitted faces are of
+    data_sha256: str  # `Split.sha256` of the split that the training set is from
     select_on: str  # `test_name` where the tested faces choose the epoch, or LAST_EPOCH
     fold: int | None = None  # from 1
     folds: int | None = None
@@ -60,14 +60,14 @@ def run_parts(
 
 
 def selecting_part(data: FaceSet, select_on: str | None = None) -> Part:
-    """Fit Training, choose on `select_on`: PublicTest, or where there is none a stratified tenth of Training.
+    """Train on Training, select on `select_on`: PublicTest, or where there is none a stratified tenth of Training.
 
     Raises ValueError where a split that is asked for is not there.
     """
     if "Training" not in data.splits:
         raise ValueError(f"there is no split Training, only {', '.join(data.splits)}")
     if select_on == "Training":
-        raise ValueError("--select-on Training: the split that is fitted cannot choose the epoch")
+        raise ValueError("--select-on Training: the training set cannot select the epoch")
     if select_on and select_on not in data.splits:
         raise ValueError(f"--select-on {select_on}: there are {', '.join(data.splits)}")
     name = select_on or "PublicTest"
@@ -123,7 +123,7 @@ def soften(
 ) -> Part:
     """Targets become (1 - weight) x label + weight x probabilities of the face.
 
-    index (M,), labels (M,), probabilities (M, classes): a row for every fitted face, by its row in the file's split.
+    index (M,), labels (M,), probabilities (M, classes): a row for every training face, by its row in the file's split.
     Raises ValueError where faces have no row, or another label there.
     """
     if tuple(names) != part.class_names:
@@ -132,10 +132,10 @@ def soften(
     rows[index] = np.arange(len(index))
     rows = rows[part.train_index]
     if (rows < 0).any():
-        raise ValueError(f"{(rows < 0).sum()} of the {len(rows)} fitted faces have no soft target")
+        raise ValueError(f"{(rows < 0).sum()} of the {len(rows)} training faces have no soft target")
     others = (labels[rows] != part.train_targets).sum()
     if others:
-        raise ValueError(f"{others} of the {len(rows)} fitted faces have another label in the soft targets' file")
+        raise ValueError(f"{others} of the {len(rows)} training faces have another label in the soft targets' file")
     hard = np.eye(len(names), dtype=np.float32)[part.train_targets]
     return replace(part, train_targets=((1 - weight) * hard + weight * probabilities[rows]).astype(np.float32))
 
@@ -157,12 +157,12 @@ def limited(part: Part, count: int | None) -> Part:
 def _part(
     data: FaceSet, train: str, train_rows: np.ndarray, test: str, test_rows: np.ndarray, name: str, select_on: str
 ) -> Part:
-    fitted, tested = data.splits[train], data.splits[test]
+    trained, tested = data.splits[train], data.splits[test]
     return Part(
         dataset=data.dataset,
         class_names=data.class_names,
-        train_pixels=fitted.pixels[train_rows],
-        train_targets=fitted.labels[train_rows],
+        train_pixels=trained.pixels[train_rows],
+        train_targets=trained.labels[train_rows],
         train_index=train_rows,
         test=Split(
             tested.pixels[test_rows],
@@ -171,7 +171,7 @@ def _part(
         ),
         test_index=test_rows,
         test_name=name,
-        data_sha256=fitted.sha256,
+        data_sha256=trained.sha256,
         select_on=select_on,
     )
 

@@ -1,7 +1,7 @@
-"""From a picture file to 48x48 faces: decode it, find the faces, crop them as FER2013 and CK+48 are cropped.
+"""From an image file to 48x48 faces: decode it, find the faces, crop them as FER2013 and CK+48 are cropped.
 
-    picture = load_image("photo.jpg")
-    faces = [crop_face(picture, box) for box in find_faces(picture)]
+    image = load_image("photo.jpg")
+    faces = [crop_face(image, box) for box in find_faces(image)]
 
 Only finding faces needs OpenCV.
 """
@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 # Fraction of the box that is added on every side. Both data sets are crops of such a detector: run on enlarged
-# FER2013 and CK+48 faces, CASCADE draws boxes of 0.958 and 0.964 (medians) of the picture's side, centred.
+# FER2013 and CK+48 faces, CASCADE draws boxes of 0.958 and 0.964 (medians) of the image's side, centred.
 MARGIN = 0.02
 
 # As many faces as frontalface_default finds (on FER2013 faces), and far fewer boxes where there is none.
@@ -24,9 +24,9 @@ CASCADE = "haarcascade_frontalface_alt2.xml"
 # large: a portrait turned aside. (scale step, neighbouring hits needed, smallest face / short side)
 PASSES = ((1.1, 5, 1 / 16), (1.05, 3, 1 / 4))
 WINDOW = 24  # pixels; what the cascade was trained on is not larger
-LONG_SIDE = (640, 1280)  # pixels; pictures are enlarged (at most twice) or reduced to that for the search
+LONG_SIDE = (640, 1280)  # pixels; images are enlarged (at most twice) or reduced to that for the search
 
-FACE_CROP = 96  # pixels; a square picture not larger than this is a face already
+FACE_CROP = 96  # pixels; a square image not larger than this is a face already
 
 
 class Box(NamedTuple):
@@ -39,16 +39,16 @@ class Box(NamedTuple):
 
 
 def load_image(path: str | Path) -> np.ndarray:
-    """Read a picture as it is meant to be seen; uint8 (h, w, 3), RGB.
+    """Read an image as it is meant to be seen; uint8 (h, w, 3), RGB.
 
     EXIF orientation is applied, transparency is put on white, 16 bits become 8, and of an animation the first
-    picture counts. Raises FileNotFoundError, or ValueError for a file that is no picture, damaged or huge.
+    image counts. Raises FileNotFoundError, or ValueError for a file that is no image, damaged or huge.
     """
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"no picture {path}")
+        raise FileNotFoundError(f"no image {path}")
     if path.is_dir():
-        raise ValueError(f"{path} is a folder, not a picture")
+        raise ValueError(f"{path} is a folder, not an image")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's remarks on damaged metadata are no concern here
@@ -58,7 +58,7 @@ def load_image(path: str | Path) -> np.ndarray:
     except PermissionError:
         raise
     except UnidentifiedImageError:
-        raise ValueError(f"{path} is not a picture that can be read; save it as JPEG or PNG") from None
+        raise ValueError(f"{path} is not an image that can be read; save it as JPEG or PNG") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         limit = Image.MAX_IMAGE_PIXELS / 1e6
         raise ValueError(f"{path} has more than {limit:.0f} megapixels; make it smaller") from None
@@ -66,14 +66,14 @@ def load_image(path: str | Path) -> np.ndarray:
         raise ValueError(f"{path} is damaged or truncated ({error}); fetch it again") from error
 
 
-def find_faces(picture: np.ndarray) -> list[Box]:
+def find_faces(image: np.ndarray) -> list[Box]:
     """Find frontal, upright faces, with the Haar cascade that comes with OpenCV 4; largest first.
 
-    picture: uint8, RGB (h, w, 3) or gray (h, w). A face mostly inside a larger one is dropped.
+    image: uint8, RGB (h, w, 3) or gray (h, w). A face mostly inside a larger one is dropped.
     Viola and Jones, "Rapid object detection using a boosted cascade of simple features", CVPR 2001.
     Raises ValueError if OpenCV is missing or has no cascades.
     """
-    cascade, gray = _cascade(), to_gray(picture)
+    cascade, gray = _cascade(), to_gray(image)
     h, w = gray.shape
     low, high = LONG_SIDE
     scale = min(2.0, low / max(h, w)) if max(h, w) < low else min(1.0, high / max(h, w))
@@ -104,39 +104,39 @@ def drop_nested(boxes: list[Box]) -> list[Box]:
     return kept
 
 
-def whole_picture(picture: np.ndarray) -> Box:
-    """The largest centred square of a picture, (h, w) or (h, w, 3)."""
-    h, w = picture.shape[:2]
+def whole_image(image: np.ndarray) -> Box:
+    """The largest centred square of an image, (h, w) or (h, w, 3)."""
+    h, w = image.shape[:2]
     side = min(h, w)
     return Box((w - side) // 2, (h - side) // 2, side, side)
 
 
-def is_face_crop(picture: np.ndarray) -> bool:
-    """Whether a picture is so small and square that it must be a face already, as FER2013's 48x48 are."""
-    h, w = picture.shape[:2]
+def is_face_crop(image: np.ndarray) -> bool:
+    """Whether an image is so small and square that it must be a face already, as FER2013's 48x48 are."""
+    h, w = image.shape[:2]
     return max(h, w) <= FACE_CROP and max(h, w) <= 1.25 * min(h, w)
 
 
-def crop_face(picture: np.ndarray, box: Box, margin: float = MARGIN, size: int = 48) -> np.ndarray:
+def crop_face(image: np.ndarray, box: Box, margin: float = MARGIN, size: int = 48) -> np.ndarray:
     """Cut out a square around the box's centre, gray, reduced to uint8 (size, size).
 
-    picture: uint8, RGB (h, w, 3) or gray (h, w).
-    margin: what is added on every side, as a fraction of the box's longer side. Beyond the picture's border its
+    image: uint8, RGB (h, w, 3) or gray (h, w).
+    margin: what is added on every side, as a fraction of the box's longer side. Beyond the image's border its
     outermost pixels are repeated. Reducing averages areas; a square smaller than `size` is interpolated.
     """
-    h, w = picture.shape[:2]
+    h, w = image.shape[:2]
     side = max(1, round(max(box.w, box.h) * (1 + 2 * margin)))
     left, top = round(box.x + (box.w - side) / 2), round(box.y + (box.h - side) / 2)
     rows = np.arange(top, top + side).clip(0, h - 1)
     columns = np.arange(left, left + side).clip(0, w - 1)
-    square = Image.fromarray(to_gray(picture[rows[:, None], columns]))
+    square = Image.fromarray(to_gray(image[rows[:, None], columns]))
     how = Image.Resampling.BOX if side >= size else Image.Resampling.BICUBIC
     return np.array(square.resize((size, size), how))
 
 
-def to_gray(picture: np.ndarray) -> np.ndarray:
-    """uint8 RGB (h, w, 3) -> (h, w), ITU-R 601 luma; a gray picture is returned as it is."""
-    return picture if picture.ndim == 2 else np.asarray(Image.fromarray(picture).convert("L"))
+def to_gray(image: np.ndarray) -> np.ndarray:
+    """uint8 RGB (h, w, 3) -> (h, w), ITU-R 601 luma; a gray image is returned as it is."""
+    return image if image.ndim == 2 else np.asarray(Image.fromarray(image).convert("L"))
 
 
 def _to_rgb(image: Image.Image) -> np.ndarray:

@@ -68,7 +68,7 @@ class Recipe:
     erase_area: float = option(0.2, "augmentation", "largest box, as a part of the face")
     mixup: float = option(0.0, "augmentation", "alpha; 0 is off")
     cutmix: float = option(0.0, "augmentation", "alpha; 0 is off")
-    mix_probability: float = option(1.0, "augmentation", "share of the faces that mixup and cutmix change")
+    mix_probability: float = option(1.0, "augmentation", "part of the faces that mixup and cutmix change")
     mix_off: float = option(0.1, "augmentation", "last part of the run, without mixup and cutmix")
 
     val_views: str = option("flip", "selection", "views at every epoch's end", ("center", "flip", "five", "ten"))

@@ -16,11 +16,11 @@ from datasets.photographs import (
     find_faces,
     is_face_crop,
     load_image,
-    whole_picture,
+    whole_image,
 )
 from datasets.synthetic.faces import EXPRESSIONS, draw_icon
 from engine.explain import occlusion_map
-from engine.figures.faces import Face, Picture, faces_figure
+from engine.figures.faces import AnnotatedImage, Face, faces_figure
 from engine.figures.style import save_figure
 from engine.predict import classifier_probabilities
 from models.checkpoint import Classifier
@@ -39,11 +39,11 @@ class Found(NamedTuple):
     height: int
     boxes: list[Box]
     crops: np.ndarray  # uint8 (faces, size, size)
-    detector: str | None  # None: the box is the whole picture
+    detector: str | None  # None: the box is the whole image
 
 
 def find(path: Path, detect: str, margin: float | None, size: int) -> Found:
-    """Read a picture and cut out its faces, or, as `detect` says, its middle."""
+    """Read an image and cut out its faces, or, as `detect` says, its middle."""
     rgb = load_image(path)
     h, w = rgb.shape[:2]
     if min(h, w) < SMALLEST:
@@ -52,12 +52,12 @@ def find(path: Path, detect: str, margin: float | None, size: int) -> Found:
     if detect == "on" or (detect == "auto" and not is_face_crop(rgb)):
         boxes = find_faces(rgb)
         if not boxes and detect == "on":
-            raise ValueError(f"no face found in {path}; --detect off takes the whole picture for one")
+            raise ValueError(f"no face found in {path}; --detect off takes the whole image for one")
         if not boxes:
-            print(f"{printable(path)}: no face found, the whole picture is taken for one", file=sys.stderr)
+            print(f"{printable(path)}: no face found, the whole image is taken for one", file=sys.stderr)
     detector = CASCADE if boxes else None
     margin = (MARGIN if margin is None else margin) if boxes else 0.0
-    boxes = boxes or [whole_picture(rgb)]
+    boxes = boxes or [whole_image(rgb)]
     crops = np.stack([crop_face(rgb, box, margin, size) for box in boxes])
     small = Image.fromarray(rgb)
     side = [pixels for faces, pixels in DRAWN.items() if faces <= len(boxes)][-1]
@@ -65,21 +65,21 @@ def find(path: Path, detect: str, margin: float | None, size: int) -> Found:
     return Found(path, np.asarray(small), w, h, boxes, crops, detector)
 
 
-def ask(classifier: Classifier, found: list[Found], views: str) -> list[Picture]:
+def ask(classifier: Classifier, found: list[Found], views: str) -> list[AnnotatedImage]:
     """Give every face its probabilities."""
     p = classifier_probabilities(classifier, np.concatenate([photo.crops for photo in found]), views)
     if not np.isfinite(p).all():
         raise ValueError(f"{classifier.path} gives scores that are no numbers; did its training diverge?")
     scores = iter(p)
-    pictures = []
+    images = []
     for photo in found:
         faces = [Face(box, crop, next(scores)) for box, crop in zip(photo.boxes, photo.crops, strict=True)]
         name = printable(photo.path.name)
-        pictures.append(Picture(name, photo.rgb, photo.width, photo.height, faces, photo.detector is not None))
-    return pictures
+        images.append(AnnotatedImage(name, photo.rgb, photo.width, photo.height, faces, photo.detector is not None))
+    return images
 
 
-def explain(classifier: Classifier, pictures: list[Picture]) -> list[Picture]:
+def explain(classifier: Classifier, images: list[AnnotatedImage]) -> list[AnnotatedImage]:
     """Give every face the map of what its prediction comes from."""
 
     def explained(face: Face) -> Face:
@@ -90,12 +90,12 @@ def explain(classifier: Classifier, pictures: list[Picture]) -> list[Picture]:
 
         return replace(face, heat=occlusion_map(score, face.pixels))
 
-    return [replace(picture, faces=[explained(face) for face in picture.faces]) for picture in pictures]
+    return [replace(image, faces=[explained(face) for face in image.faces]) for image in images]
 
 
-def draw(classifier: Classifier, pictures: list[Picture], note: str, output: Path) -> None:
+def draw(classifier: Classifier, images: list[AnnotatedImage], note: str, output: Path) -> None:
     """Write the figure, with the drawn face of every predicted expression that has one."""
     names = classifier.class_names
-    predicted = {names[face.probabilities.argmax()] for picture in pictures for face in picture.faces}
+    predicted = {names[face.probabilities.argmax()] for image in images for face in image.faces}
     icons = {name: draw_icon(name, size=256) for name in predicted if name in EXPRESSIONS}
-    save_figure(faces_figure(pictures, names, icons, note), output)
+    save_figure(faces_figure(images, names, icons, note), output)

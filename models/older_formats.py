@@ -61,8 +61,8 @@ BY_NAME = {
 
 
 @dataclass
-class Choice:
-    """What a file was trained on, which epoch it is and what chose that."""
+class Selection:
+    """What a file was trained on, which epoch it is and what selected that."""
 
     dataset: str
     select_on: str | None  # None: not known
@@ -165,25 +165,25 @@ def expected(network: str) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
 
 
-def chosen(name: str, raw: Mapping[str, Any], path: Path) -> Choice:
+def chosen(name: str, raw: Mapping[str, Any], path: Path) -> Selection:
     """Return what the keys, else the names of the file and its folder, tell about the training of these weights."""
     path = path.absolute()
     if name == "LetheSec":
-        choice = Choice("fer2013", "PrivateTest", "as in that repository")
+        choice = Selection("fer2013", "PrivateTest", "as in that repository")
         if re.fullmatch(r"checkpoint_\d+\.tar", path.name):  # written every tenth epoch
-            choice = Choice("fer2013", None, "its name: one of every ten epochs")
+            choice = Selection("fer2013", None, "its name: one of every ten epochs")
         choice.epoch, choice.accuracy = _number(raw.get("epoch")), _number(raw.get("best_acc"))
         return choice
     key = next((key for key in BY_KEY if key in raw), None)
     pattern = next((pattern for pattern in BY_NAME if re.search(pattern, path.name, re.IGNORECASE)), None)
     if key:
-        choice = Choice(*BY_KEY[key], "its keys say so")
+        choice = Selection(*BY_KEY[key], "its keys say so")
     elif pattern:
-        choice = Choice(*BY_NAME[pattern], "going by its name")
+        choice = Selection(*BY_NAME[pattern], "going by its name")
     elif any("ck+" in folder.lower() for folder in path.parts[-3:-1]):
-        choice = Choice("ckplus", "its test fold", "going by its folder")
+        choice = Selection("ckplus", "its test fold", "going by its folder")
     else:
-        choice = Choice("fer2013", None, "assumed")
+        choice = Selection("fer2013", None, "assumed")
     choice.epoch = _number(raw.get(f"{key}_epoch", raw.get("epoch")))
     choice.accuracy = _number(raw.get(key or "acc"))
     number = path.parent.name  # CK+_VGG19/3/Test_model.t7
@@ -193,10 +193,10 @@ def chosen(name: str, raw: Mapping[str, Any], path: Path) -> Choice:
     return choice
 
 
-def _in_words(choice: Choice) -> str:
+def _in_words(choice: Selection) -> str:
     if choice.select_on is None:
-        return f"classes of {choice.dataset} ({choice.known_by}), what chose the epoch is not recorded"
-    return f"classes of {choice.dataset}, epoch chosen on {choice.select_on} ({choice.known_by})"
+        return f"classes of {choice.dataset} ({choice.known_by}), what selected the epoch is not recorded"
+    return f"classes of {choice.dataset}, epoch selected on {choice.select_on} ({choice.known_by})"
 
 
 def _text(key: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Which faces chose a network's epoch, and what must be said beside its accuracy for that."""
+"""Which faces selected a network's epoch, and what must be said beside its accuracy for that."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from datasets.names import LAST_EPOCH
 
 
 def selected_on(checkpoint: Mapping[str, Any]) -> str | None:
-    """The split that chose the epoch whose weights a checkpoint holds, LAST_EPOCH, or None where nobody knows."""
+    """The split that selected the epoch whose weights a checkpoint holds, LAST_EPOCH, or None where nobody knows."""
     best = checkpoint.get("best")
     if isinstance(best, dict) and "epoch" in best and best["epoch"] != checkpoint.get("epoch"):
         return LAST_EPOCH
@@ -15,7 +15,7 @@ def selected_on(checkpoint: Mapping[str, Any]) -> str | None:
 
 
 def selection_note(split: str | None, selected_on: str | None) -> str:
-    """Return what must stand beside a number on `split` if the checkpoint was chosen there, else "".
+    """Return what must stand beside a number on `split` if the checkpoint was selected there, else "".
 
     `selected_on` may be several names with commas between. A split of None is one nobody knows.
     """
@@ -27,7 +27,7 @@ def selection_note(split: str | None, selected_on: str | None) -> str:
 
 
 def in_words(selected_on: str | None) -> str:
-    """How the epoch was chosen, for a line about a checkpoint."""
+    """How the epoch was selected, for a line about a checkpoint."""
     if not selected_on:
         return "how it was selected is not recorded"
     return "the last one, not selected" if selected_on == LAST_EPOCH else f"selected on {selected_on}"

@@ -18,7 +18,7 @@ from datasets.photographs import (
     is_face_crop,
     load_image,
     to_gray,
-    whole_picture,
+    whole_image,
 )
 
 COLOURS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 0]], [[0, 255, 255], [9, 9, 9]]], np.uint8)
@@ -92,7 +92,7 @@ def test_load_image_errors_are_one_line_with_the_path(tmp_path, portrait):
         with pytest.raises(ValueError, match=name) as caught:
             load_image(tmp_path / name)
         assert "\n" not in str(caught.value)
-    with pytest.raises(FileNotFoundError, match="no picture .*missing.png"):
+    with pytest.raises(FileNotFoundError, match="no image .*missing.png"):
         load_image(tmp_path / "missing.png")
     with pytest.raises(ValueError, match="is a folder"):
         load_image(tmp_path)
@@ -167,8 +167,8 @@ def test_missing_opencv_is_explained(monkeypatch):
 def test_crop_face_leaves_a_face_as_it_is():
     face = np.random.default_rng(0).integers(0, 256, (48, 48), np.uint8)
     rgb = np.repeat(face[..., None], 3, 2)
-    assert np.array_equal(crop_face(rgb, whole_picture(rgb), margin=0), face)
-    assert np.array_equal(crop_face(face, whole_picture(face), margin=0), face)
+    assert np.array_equal(crop_face(rgb, whole_image(rgb), margin=0), face)
+    assert np.array_equal(crop_face(face, whole_image(face), margin=0), face)
 
 
 def test_crop_face_averages_areas():
@@ -201,8 +201,8 @@ def test_small_faces_are_enlarged_smoothly():
     assert crop.shape == (48, 48) and (np.diff(crop[24].astype(int)) <= 8).all()
 
 
-def test_whole_picture_and_face_crops():
-    assert whole_picture(np.zeros((60, 100, 3))) == (20, 0, 60, 60)
-    assert whole_picture(np.zeros((101, 50))) == (0, 25, 50, 50)
+def test_whole_image_and_face_crops():
+    assert whole_image(np.zeros((60, 100, 3))) == (20, 0, 60, 60)
+    assert whole_image(np.zeros((101, 50))) == (0, 25, 50, 50)
     assert all(is_face_crop(np.zeros(shape)) for shape in ((48, 48), (96, 80, 3)))
     assert not any(is_face_crop(np.zeros(shape)) for shape in ((48, 80), (97, 97, 3), (600, 512, 3)))

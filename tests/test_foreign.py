@@ -266,14 +266,14 @@ def test_the_checkpoint_says_all_that_is_known(tmp_path, vgg11, resnet18):
         "best": {"epoch": 210, "accuracy": 0.737},
         "select_on": "PrivateTest",
         "origin": "LetheSec checkpoint, resnet18, 1 channel of pixel / 255 / 255, crop 40; classes of fer2013, epoch"
-        " chosen on PrivateTest (as in that repository)",
+        " selected on PrivateTest (as in that repository)",
     }
     content = {"net": vgg11, "best_Test_acc": 95.0, "best_Test_acc_epoch": 9}
     state = adapt(content, "CK+_VGG19/3/Test_model.t7")
     assert state["class_names"] == list(CKPLUS_CLASSES) and state["model_kwargs"]["dropout"] == 0.5
     assert state["fold"] == {"number": 3, "folds": 10, "protocol": "frame"}
     assert state["best"] == {"epoch": 9, "accuracy": pytest.approx(0.95)}
-    assert "3 equal channels of pixel / 255, crop 44; classes of ckplus, epoch chosen on fold 3" in state["origin"]
+    assert "3 equal channels of pixel / 255, crop 44; classes of ckplus, epoch selected on fold 3" in state["origin"]
 
 
 def test_every_network_is_told_from_the_others():

@@ -107,7 +107,7 @@ def test_folds_of_ckplus_are_tested_each_on_its_own(place, evaluated, weights, t
     folds = frame_folds(np.repeat(np.arange(7), ckplus.KNOWN_COUNTS["data"]))
     assert sorted(index) == sorted([*folds[0], *folds[9]])
     text = capsys.readouterr().out
-    assert "classes of ckplus, epoch chosen on fold 10 (its keys say so, the fold by its folder)" in text
+    assert "classes of ckplus, epoch selected on fold 10 (its keys say so, the fold by its folder)" in text
     assert "selected on the test set" in text
     assert "tells Angry" in fails(
         capsys, evaluate, "--checkpoint", paths[0], "--data", place / "fer2013.h5", "--device", "cpu"

@@ -1,4 +1,4 @@
-"""k-fold runs: what is fitted and tested, what they leave behind, resuming, several processes, soft targets."""
+"""k-fold runs: what they train and test on, what they leave behind, resuming, several processes, soft targets."""
 
 import csv
 import json

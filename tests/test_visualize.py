@@ -16,7 +16,7 @@ from datasets.photographs import CASCADE, MARGIN, Box, crop_face, find_faces, lo
 from datasets.views import make_views
 from engine.explain import occlusion_map
 from engine.figures import faces as face_figure
-from engine.figures.faces import Face, Picture, how_many_fit, percent
+from engine.figures.faces import AnnotatedImage, Face, how_many_fit, percent
 from engine.figures.table import cells, faces_table
 from engine.predict import predict
 from engine.visualize import find
@@ -138,7 +138,7 @@ def test_detect_modes(look, refused, tmp_path, capsys):
     Image.new("L", (300, 200), 90).save(wall)
     (image,) = look("--image", wall)
     assert image["detector"] is None and image["faces"][0]["box"] == [50, 0, 200, 200]
-    assert capsys.readouterr().err == f"{wall}: no face found, the whole picture is taken for one\n"
+    assert capsys.readouterr().err == f"{wall}: no face found, the whole image is taken for one\n"
     assert "no face found in" in refused("--image", wall, "--detect", "on")
 
 
@@ -151,7 +151,7 @@ def test_a_face_is_used_as_it_is(look, tmp_path, checkpoint):
     assert np.allclose(list(face["probabilities"].values()), p, atol=1e-5)
 
 
-def test_margin_is_for_boxes_not_for_the_whole_picture():
+def test_margin_is_for_boxes_not_for_the_whole_image():
     picture, path = load_image(PORTRAIT), Path(PORTRAIT)
     (box,) = find_faces(picture)
     for asked, used in ((None, MARGIN), (0.5, 0.5)):
@@ -163,7 +163,7 @@ def test_margin_is_for_boxes_not_for_the_whole_picture():
 def test_a_folder_is_its_pictures_without_the_figure(look, refused, tmp_path):
     folder = tmp_path / "holidays"
     folder.mkdir()
-    assert "no picture in" in refused("--image", folder)
+    assert "no image in" in refused("--image", folder)
     for name in ("b.png", "a.JPG", "._a.JPG", "notes.txt"):
         (face_file(folder / name) if name[0] in "ab" else (folder / name).touch())
     for _ in range(2):  # the second time, the first one's figure lies in the folder
@@ -199,13 +199,13 @@ def test_bad_input_is_one_line(refused, tmp_path):
     text = tmp_path / "text.jpg"
     text.write_text("no picture")
     missing = tmp_path / "missing.pt"
-    assert f"no picture {tmp_path / 'none.png'}" in refused("--image", tmp_path / "none.png")
-    assert "text.jpg is not a picture" in refused("--image", face, text)
+    assert f"no image {tmp_path / 'none.png'}" in refused("--image", tmp_path / "none.png")
+    assert "text.jpg is not an image" in refused("--image", face, text)
     assert "8x30 pixels" in refused("--image", face_file(tmp_path / "tiny.png", (8, 30)))
     assert f"no checkpoint {missing}; train one with: python train.py" in refused("--checkpoint", missing)
     assert ".png, .pdf, .svg" in refused("--image", face, "--output", tmp_path / "out.docx")
-    assert "overwrite the picture" in refused("--image", face, "--output", face)
-    assert "overwrite the picture" in refused("--image", face, "--json", face)
+    assert "overwrite the image" in refused("--image", face, "--output", face)
+    assert "overwrite the image" in refused("--image", face, "--json", face)
     assert "give two names" in refused("--image", face, "--json", tmp_path / "out.png")
     assert "it is a folder" in refused("--image", face, "--json", tmp_path)
     assert "is a file" in refused("--image", face, "--output", face / "out.png")
@@ -234,10 +234,10 @@ def test_table_aligns_wide_letters():
 
 def test_figures_have_a_largest_height():
     face = Face((0, 0, 9, 9), np.zeros((48, 48), np.uint8), np.array([0.2, 0.8]))
-    pictures = [Picture("x", np.zeros((9, 9, 3), np.uint8), 9, 9, [face])] * 99
+    pictures = [AnnotatedImage("x", np.zeros((9, 9, 3), np.uint8), 9, 9, [face])] * 99
     shown = how_many_fit(pictures)
     assert 40 < shown < 99 and how_many_fit(pictures[:shown]) == shown
-    crowd = Picture("x", np.zeros((9, 9, 3), np.uint8), 9, 9, [face] * 400)
+    crowd = AnnotatedImage("x", np.zeros((9, 9, 3), np.uint8), 9, 9, [face] * 400)
     assert how_many_fit([crowd, crowd]) == 1
 
 
@@ -245,7 +245,7 @@ def test_a_long_folder_is_scored_whole_and_drawn_in_part(look, tmp_path, capsys,
     monkeypatch.setattr(face_figure, "TALLEST", 7)
     paths = [face_file(tmp_path / f"{i}.png") for i in range(4)]
     assert len(look("--image", *paths)) == 4
-    assert capsys.readouterr().err == "the figure shows the first 2 of 4 pictures\n"
+    assert capsys.readouterr().err == "the figure shows the first 2 of 4 images\n"
     with Image.open(tmp_path / "out.png") as figure:
         assert figure.height < 7 * 200
 

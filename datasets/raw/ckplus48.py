@@ -15,14 +15,14 @@ from PIL import Image
 from datasets.storage import SIDE, Split, source_digest
 
 FOLDERS = ("anger", "disgust", "fear", "happy", "sadness", "surprise", "contempt")  # in the order of the classes
-PICTURES = (".png", ".jpg", ".jpeg")
+IMAGES = (".png", ".jpg", ".jpeg")
 PERSON = re.compile(r"S\d+")
 NAME = re.compile(r"(S\d+)_(\d+)_(\d+)")
 DEPTH = 3  # folders below --source in which the data is looked for
 
 
 class Frame(NamedTuple):
-    """A picture and what is known of it. Frames sort class by class and file name by file name."""
+    """An image and what is known of it. Frames sort class by class and file name by file name."""
 
     label: int
     name: str
@@ -77,9 +77,9 @@ def read_folder(folder: Path) -> tuple[Split, list[Path]]:
     for part in subfolders(folder):
         if part.name.lower() not in FOLDERS:
             raise ValueError(f"{part} is no expression of CK+48: its folders are called {', '.join(FOLDERS)}")
-        paths = files_in(part, PICTURES)
+        paths = files_in(part, IMAGES)
         if not paths:
-            raise ValueError(f"{part} holds no images ({', '.join(PICTURES)}): unpack CK+48 again")
+            raise ValueError(f"{part} holds no images ({', '.join(IMAGES)}): unpack CK+48 again")
         for path in paths:
             subject, sequence, _ = parse_name(path)
             frame = Frame(FOLDERS.index(part.name.lower()), path.name, subject, sequence, path)
@@ -88,8 +88,8 @@ def read_folder(folder: Path) -> tuple[Split, list[Path]]:
                 raise ValueError(f"{path} and {other.path} are one sequence in two classes: delete the wrong ones")
             frames.append(frame)
     frames.sort()
-    pixels = [read_picture(frame.path, "L") for frame in frames]
-    for frame, (h, w) in zip(frames, (picture.shape for picture in pixels), strict=True):
+    pixels = [read_image(frame.path, "L") for frame in frames]
+    for frame, (h, w) in zip(frames, (image.shape for image in pixels), strict=True):
         if (h, w) != (SIDE, SIDE):
             raise ValueError(f"{frame.path} is {w}x{h}, not 48x48: these are not CK+48's own images")
     return as_split(frames, pixels), [frame.path for frame in frames]
@@ -112,8 +112,8 @@ def parse_name(path: Path) -> tuple[str, str, int]:
     return match[1], match[2], int(match[3])
 
 
-def read_picture(path: Path, mode: str) -> np.ndarray:
-    """A picture in Pillow's mode L or RGB: uint8 (h, w) or (h, w, 3)."""
+def read_image(path: Path, mode: str) -> np.ndarray:
+    """An image in Pillow's mode L or RGB: uint8 (h, w) or (h, w, 3)."""
     try:
         with Image.open(path) as image:
             return np.asarray(image.convert(mode))
@@ -161,7 +161,7 @@ def _candidates(folder: Path, depth: int) -> Iterator[tuple[str, Path]]:
 def _kind(folder: Path) -> str | None:
     """Whether the first file in <subject>/<sequence>/ is an image or a label; by the folder's name if there is none."""
     for path in folder.glob("S*/*/[!.]*"):
-        if path.suffix.lower() in PICTURES:
+        if path.suffix.lower() in IMAGES:
             return "images"
         return "labels" if path.stem.endswith("_emotion") else None
     name = folder.name.lower()

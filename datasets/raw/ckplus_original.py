@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from datasets.photographs import Box, crop_face, find_faces, whole_picture
-from datasets.raw.ckplus48 import PERSON, PICTURES, Frame, as_split, files_in, parse_name, read_picture, subfolders
+from datasets.photographs import Box, crop_face, find_faces, whole_image
+from datasets.raw.ckplus48 import IMAGES, PERSON, Frame, as_split, files_in, parse_name, read_image, subfolders
 from datasets.storage import Split
 
 # Class by the number in a label file: neutral, anger, contempt, disgust, fear, happy, sadness, surprise
@@ -24,14 +24,14 @@ FindFace = Callable[[np.ndarray], Any]  # uint8 RGB (h, w, 3) -> the largest fac
 CropFace = Callable[[np.ndarray, Any], np.ndarray]  # the same and a box or None -> uint8 (48, 48)
 
 
-def find_largest(picture: np.ndarray) -> Box | None:
+def find_largest(image: np.ndarray) -> Box | None:
     """The box of the largest face in uint8 RGB (h, w, 3), or None."""
-    return next(iter(find_faces(picture)), None)
+    return next(iter(find_faces(image)), None)
 
 
-def crop_or_middle(picture: np.ndarray, box: Box | None) -> np.ndarray:
-    """The face in the box, or without one the middle of the picture: uint8 (48, 48)."""
-    return crop_face(picture, whole_picture(picture) if box is None else box)
+def crop_or_middle(image: np.ndarray, box: Box | None) -> np.ndarray:
+    """The face in the box, or without one the middle of the image: uint8 (48, 48)."""
+    return crop_face(image, whole_image(image) if box is None else box)
 
 
 class Label(NamedTuple):
@@ -113,7 +113,7 @@ def _parse_code(text: str, path: Path) -> int:
 
 def _read_names(folder: Path) -> list[Path]:
     """The frames of a sequence, in the order of their numbers."""
-    paths = sorted(files_in(folder, PICTURES), key=_frame_number)
+    paths = sorted(files_in(folder, IMAGES), key=_frame_number)
     if len(paths) < LAST:
         raise ValueError(f"{folder} holds {len(paths)} images, {LAST} are the least: unpack the images again")
     return paths
@@ -131,16 +131,16 @@ def _cut_faces(
     paths: Sequence[Path], find_face: FindFace, crop_face: CropFace
 ) -> tuple[list[np.ndarray], list[str], bool]:
     """The last frames' faces; names of the frames in which none was found, and whether another frame lent its box."""
-    pictures = [read_picture(path, "RGB") for path in paths[-LAST:]]
-    boxes = [find_face(picture) for picture in pictures]
+    images = [read_image(path, "RGB") for path in paths[-LAST:]]
+    boxes = [find_face(image) for image in images]
     found = [(i, box) for i, box in enumerate(boxes) if box is not None]
     if not found:  # heads hardly move, and the calm faces at the beginning are the easiest to find
-        earlier = (find_face(read_picture(path, "RGB")) for path in reversed(paths[:-LAST]))
+        earlier = (find_face(read_image(path, "RGB")) for path in reversed(paths[:-LAST]))
         found = list(islice(((-1, box) for box in earlier if box is not None), 1))
     without = [i for i, box in enumerate(boxes) if box is None]
     for i in without:
         boxes[i] = min(found, key=lambda entry, i=i: abs(entry[0] - i))[1] if found else None
-    cut = [crop_face(picture, box) for picture, box in zip(pictures, boxes, strict=True)]
+    cut = [crop_face(image, box) for image, box in zip(images, boxes, strict=True)]
     return cut, [paths[-LAST:][i].name for i in without], bool(found)
 
 

@@ -1,10 +1,10 @@
-"""How a drawn face gets on its pixels: numbers in, pictures out.
+"""How a drawn face gets on its pixels: numbers in, images out.
 
 `render` paints a batch of faces layer by layer. A layer is a tone and a coverage in [0, 1] that comes from
-the distance to the layer's edge, which makes edges smooth at any size. `photograph` then does to the pictures
+the distance to the layer's edge, which makes edges smooth at any size. `photograph` then does to the images
 what a camera does. What the numbers are called and which values they take stands in `synthetic.py`.
 
-Coordinates: x to the right, y down, the picture spans [-1, 1]; lengths are in half picture widths.
+Coordinates: x to the right, y down, the image spans [-1, 1]; lengths are in half image widths.
 """
 
 from types import SimpleNamespace
@@ -210,7 +210,7 @@ def _mouth(image, f, x, y):
 
 
 def photograph(image: np.ndarray, f: SimpleNamespace, rng: np.random.Generator) -> np.ndarray:
-    """Expose, focus and add noise: float32 pictures of `render` to uint8, both (n, size, size)."""
+    """Expose, focus and add noise: float32 images of `render` to uint8, both (n, size, size)."""
     image = (image.clip(0, 1) ** f.gamma - 0.5) * f.contrast + 0.5 + f.brightness
     padded = np.pad(image, ((0, 0), (1, 1), (1, 1)), mode="edge")
     padded = padded[:, 1:-1] + 0.25 * f.blur * (padded[:, :-2] + padded[:, 2:] - 2 * padded[:, 1:-1])

@@ -2,7 +2,7 @@
 
 A face is a few dozen numbers: who it is (TRAITS), what its muscles do (MUSCLES, after the action units of
 Ekman and Friesen's Facial Action Coding System) and how it was photographed (CAMERA). They are drawn at
-random here and painted in `drawing.py`. Lengths are in half picture widths.
+random here and painted in `drawing.py`. Lengths are in half image widths.
 """
 
 import zlib
@@ -56,7 +56,7 @@ MUSCLES: dict[str, dict[str, float]] = {
     # AU 12 + 14 on one side
     "Contempt": dict(corner=0.02, one_sided=1.0, lid=-0.35, squint=0.2, press=0.2),
 }
-# Standard deviation of each muscle from one picture to the next
+# Standard deviation of each muscle from one image to the next
 TWITCH = dict(
     brow_inner=0.022,
     brow_outer=0.022,
@@ -73,7 +73,7 @@ TWITCH = dict(
     one_sided=0.06,
 )
 
-# Uniform ranges. Who: the same in all pictures of a person. What is there above 0 has its
+# Uniform ranges. Who: the same in all images of a person. What is there above 0 has its
 # frequency in the range: (-5, 1) is one face in six.
 TRAITS: dict[str, tuple[float, float]] = dict(
     skin=(0.36, 0.88),
@@ -111,7 +111,7 @@ TRAITS: dict[str, tuple[float, float]] = dict(
     glasses=(-5, 1),
     age=(-0.5, 0.5),
 )
-# How: new for every picture.
+# How: new for every image.
 CAMERA: dict[str, tuple[float, float]] = dict(
     roll=(-0.16, 0.16),
     yaw=(-0.35, 0.35),

@@ -33,7 +33,7 @@ TALLEST = 120  # at 200 dpi, matplotlib can draw about 300
 class Face:
     """One face and what the network says about it.
 
-    box: (x, y, w, h) in pixels of the picture.
+    box: (x, y, w, h) in pixels of the image.
     pixels: uint8 (s, s), what the network saw.
     probabilities: (classes,).
     heat: (s, s), positive where the prediction comes from, or None.
@@ -46,7 +46,7 @@ class Face:
 
 
 @dataclass(frozen=True)
-class Picture:
+class AnnotatedImage:
     """A photograph and its faces, at least one.
 
     rgb: uint8 (h, w, 3), of any resolution.
@@ -63,31 +63,31 @@ class Picture:
 
 
 def faces_figure(
-    pictures: Sequence[Picture], class_names: Sequence[str], icons: Mapping[str, np.ndarray], note: str = ""
+    images: Sequence[AnnotatedImage], class_names: Sequence[str], icons: Mapping[str, np.ndarray], note: str = ""
 ) -> Figure:
-    """Draw the pictures, one below the other; `how_many_fit` says how many matplotlib can take.
+    """Draw the images, one below the other; `how_many_fit` says how many matplotlib can take.
 
     Args:
         icons: class name -> gray uint8 (n, n), drawn beside the faces of that prediction; a class may have none.
         note: small print below everything.
     """
-    tops = _tops(pictures)
-    panels = _panels(any(face.heat is not None for picture in pictures for face in picture.faces))
+    tops = _tops(images)
+    panels = _panels(any(face.heat is not None for image in images for face in image.faces))
     card = max(offset + width for offset, width in panels.values())
-    photo = max(_photo_size(picture)[0] for picture in pictures)
-    lefts = [EDGE + photo + GAP + i * (card + GAP) for i in range(max(map(_columns, pictures)))]
+    photo = max(_photo_size(image)[0] for image in images)
+    lefts = [EDGE + photo + GAP + i * (card + GAP) for i in range(max(map(_columns, images)))]
     figure = Figure((lefts[-1] + card + EDGE, tops[-1] - GAP + (NOTE if note else 0) + EDGE))
 
     for left in lefts:
         for name, (offset, width) in panels.items():
             middle = NAMES + BARS / 2 if name == "probability" else width / 2
             _text(figure, left + offset + middle, EDGE, name, size=8, color=QUIET, ha="center")
-    for picture, top in zip(pictures, tops, strict=False):
+    for image, top in zip(images, tops, strict=False):
         if top > tops[0]:
             _rule(figure, top - GAP / 2)
-        _draw_photo(figure, picture, EDGE, top, photo, named=len(pictures) > 1)
-        for i, face in enumerate(picture.faces):
-            column, row = divmod(i, _rows(picture))
+        _draw_photo(figure, image, EDGE, top, photo, named=len(images) > 1)
+        for i, face in enumerate(image.faces):
+            column, row = divmod(i, _rows(image))
             at = {name: (lefts[column] + offset, width) for name, (offset, width) in panels.items()}
             _draw_face(figure, face, i, at, top + row * ROW, class_names, icons)
     if note:
@@ -95,9 +95,9 @@ def faces_figure(
     return figure
 
 
-def how_many_fit(pictures: Sequence[Picture]) -> int:
-    """How many of the pictures, from the first on, make a figure that is not higher than TALLEST; at least one."""
-    return max(1, int((_tops(pictures)[1:] < TALLEST).sum()))
+def how_many_fit(images: Sequence[AnnotatedImage]) -> int:
+    """How many of the images, from the first on, make a figure that is not higher than TALLEST; at least one."""
+    return max(1, int((_tops(images)[1:] < TALLEST).sum()))
 
 
 def percent(p: float) -> str:
@@ -113,45 +113,45 @@ def _panels(explained: bool) -> dict[str, tuple[float, float]]:
     return {name: (offset, width) for (name, width), offset in zip(widths.items(), offsets.tolist(), strict=False)}
 
 
-def _columns(picture: Picture) -> int:
-    return 1 if len(picture.faces) <= 4 else 2
+def _columns(image: AnnotatedImage) -> int:
+    return 1 if len(image.faces) <= 4 else 2
 
 
-def _rows(picture: Picture) -> int:
-    return -(-len(picture.faces) // _columns(picture))
+def _rows(image: AnnotatedImage) -> int:
+    return -(-len(image.faces) // _columns(image))
 
 
-def _tops(pictures: Sequence[Picture]) -> np.ndarray:
-    """Where each picture begins, and where one more would; inches from the figure's top."""
-    name = 0.2 if len(pictures) > 1 else 0.0
-    heights = [max(_photo_size(picture)[1] + name, _rows(picture) * ROW - (ROW - TILE)) for picture in pictures]
+def _tops(images: Sequence[AnnotatedImage]) -> np.ndarray:
+    """Where each image begins, and where one more would; inches from the figure's top."""
+    name = 0.2 if len(images) > 1 else 0.0
+    heights = [max(_photo_size(image)[1] + name, _rows(image) * ROW - (ROW - TILE)) for image in images]
     return EDGE + HEADING + np.cumsum([0.0] + [height + GAP for height in heights])
 
 
-def _photo_size(picture: Picture) -> tuple[float, float]:
-    widest, tallest = [size for faces, size in PHOTO.items() if faces <= len(picture.faces)][-1]
-    scale = min(widest / picture.width, tallest / picture.height)
-    return max(0.1, picture.width * scale), max(0.1, picture.height * scale)
+def _photo_size(image: AnnotatedImage) -> tuple[float, float]:
+    widest, tallest = [size for faces, size in PHOTO.items() if faces <= len(image.faces)][-1]
+    scale = min(widest / image.width, tallest / image.height)
+    return max(0.1, image.width * scale), max(0.1, image.height * scale)
 
 
-def _draw_photo(figure: Figure, picture: Picture, left: float, top: float, width: float, named: bool) -> None:
-    w, h = _photo_size(picture)
+def _draw_photo(figure: Figure, image: AnnotatedImage, left: float, top: float, width: float, named: bool) -> None:
+    w, h = _photo_size(image)
     left += (width - w) / 2
     axes = _axes(figure, left, top, w, h)
-    how = "nearest" if max(picture.rgb.shape) < 200 else "auto"
-    axes.imshow(picture.rgb, extent=(0, picture.width, picture.height, 0), interpolation=how, aspect="auto")
-    for i, face in enumerate(picture.faces):
+    how = "nearest" if max(image.rgb.shape) < 200 else "auto"
+    axes.imshow(image.rgb, extent=(0, image.width, image.height, 0), interpolation=how, aspect="auto")
+    for i, face in enumerate(image.faces):
         x, y, box_w, box_h = face.box
         for colour, line in (("white", 3.2), (COLOURS[i % len(COLOURS)], 1.8)):
-            style = "solid" if picture.found or colour == "white" else (0, (4, 2))
+            style = "solid" if image.found or colour == "white" else (0, (4, 2))
             box = Rectangle((x, y), box_w, box_h, fill=False, edgecolor=colour, linewidth=line, linestyle=style)
             axes.add_patch(box)
             box.set_clip_on(False)
-        x, y = left + x / picture.width * w, top + y / picture.height * h
+        x, y = left + x / image.width * w, top + y / image.height * h
         _badge(figure, i, x, y if y < top + 0.2 else y - 0.2)  # above the box, where there is room
     if named:
         room = int(width / 0.062)  # letters
-        name = picture.name if len(picture.name) <= room else f"{picture.name[: room - 9]}…{picture.name[-8:]}"
+        name = image.name if len(image.name) <= room else f"{image.name[: room - 9]}…{image.name[-8:]}"
         _text(figure, left + w / 2, top + h + 0.06, name, size=7.5, color=QUIET, ha="center")
 
 
