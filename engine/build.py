@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from datasets.augment import Augment
@@ -132,8 +133,15 @@ def build_loader(config: RunConfig, part: Part, device: torch.device, share: tup
 def try_out(config: RunConfig, parts: list[Part]) -> None:
     """Build the first fit and show its network a face; ValueError for what would end it after it has begun."""
     setup = build_setup(config, parts[0], shared=world() > 1 and len(parts) * config.seeds == 1)
+    recipe, face = config.recipe, parts[0].test.pixels[:1]
+    side = recipe.crop
     try:
-        predict(setup.state.model, parts[0].test.pixels[:1], setup.views)
+        predict(setup.state.model, face, setup.views)
+        if recipe.early_size:
+            side = recipe.early_size
+            predict(
+                setup.state.model, face, lambda pixels: F.interpolate(setup.views(pixels)[:, 0], (side, side))[:, None]
+            )
     except RuntimeError as error:
-        reason, recipe = str(error).splitlines()[0], config.recipe
-        raise ValueError(f"--model {recipe.model} cannot take crops of {recipe.crop} pixels: {reason}") from None
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"--model {recipe.model} cannot take crops of {side} pixels: {reason}") from None

@@ -70,13 +70,13 @@ def config_from_flags(args: argparse.Namespace) -> RunConfig:
 
 
 def read_config(path: Path) -> RunConfig:
-    """From an args.json; ValueError with the first key that is missing, unknown or of another type."""
+    """From an args.json; ValueError with the first key that is unknown or of another type."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is not JSON ({error})") from None
-    if not isinstance(values, dict) or not isinstance(values.get("options"), dict):
-        raise ValueError(f"{path} is no args.json of train.py: it has no options")
+    if not isinstance(values, dict) or not isinstance(values.get("options"), dict) or "data" not in values:
+        raise ValueError(f"{path} is no args.json of train.py: it has no data and options")
     values["recipe_name"], values["recipe"] = values.get("recipe"), values.pop("options")
     values["recipe"] = _checked(Recipe, values["recipe"], path)
     config = _checked(RunConfig, values, path)
@@ -107,13 +107,19 @@ def resumed_config(args: argparse.Namespace, said: set[str]) -> tuple[RunConfig,
 
 
 def _checked(kind: type, values: dict[str, Any], path: Path) -> Any:
-    """`kind(**values)`, with texts made paths where paths are wanted, or ValueError."""
+    """`kind(**values)`, with texts made paths where paths are wanted, or ValueError.
+
+    A field that an older version did not know yet may be missing: its default is what that version did.
+    """
     hints = get_type_hints(kind)
-    missing, unknown = sorted(set(hints) - set(values)), sorted(set(values) - set(hints))
-    if missing or unknown:
-        what = f"no {', '.join(missing)}" if missing else f"{', '.join(unknown)}, which this code does not know"
-        raise ValueError(f"{path} has {what}; was it written by another version?")
+    unknown = sorted(set(values) - set(hints))
+    if unknown:
+        raise ValueError(
+            f"{path} has {', '.join(unknown)}, which this code does not know; was it made by another version?"
+        )
     for name, wanted in hints.items():
+        if name not in values:
+            continue
         if wanted in (Path, Path | None) and isinstance(values[name], str):
             values[name] = Path(values[name])
         if wanted is float and isinstance(values[name], int):

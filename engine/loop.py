@@ -28,6 +28,7 @@ def train_epoch(
     """
     parameters = [p for p in state.model.parameters() if p.requires_grad]
     accuracies = [row["val_accuracy"] for row in state.history]
+    early = recipe.early_size if state.epoch < recipe.early_part * recipe.epochs else 0
     mixing = state.epoch < (1 - recipe.mix_off) * recipe.epochs
     totals = torch.zeros(2, device=loader.device)  # sums over batches: loss, correct; read once, at the end
     lr = recipe.lr
@@ -37,6 +38,8 @@ def train_epoch(
         lr = recipe.lr * factor(recipe, state.epoch + step / len(loader), accuracies)
         for group in state.optimizer.param_groups:
             group["lr"] = lr
+        if early:  # progressive resizing: the cost falls with the square of the side
+            x = F.interpolate(x, (early, early), mode="bilinear", antialias=True)
         with torch.autocast(loader.device.type, torch.bfloat16, enabled=amp):
             logits = network(x.contiguous(memory_format=torch.channels_last))
         loss = F.cross_entropy(logits.float(), targets, label_smoothing=recipe.label_smoothing)

@@ -52,6 +52,8 @@ class Recipe:
 
     crop: int = option(44, "augmentation", "pixels: side of the crop, in training and testing")
     pad: int = option(2, "augmentation", "pixels the crop may reach beyond the face")
+    early_size: int = option(0, "augmentation", "pixels: side that crops are resized to early in the run; 0 is off")
+    early_part: float = option(0.5, "augmentation", "first part of the run, with crops of --early-size")
     five: bool = option(False, "augmentation", "four corners and center of every face, not one random crop")
     flip: float = option(0.5, "augmentation", "probability of a mirror image")
     translate: float = option(0.0, "augmentation", "part of the face's side, up to")
@@ -258,6 +260,7 @@ def check_recipe(recipe: Recipe) -> None:
         "erase_area",
         "mix_probability",
         "mix_off",
+        "early_part",
         "label_smoothing",
     )
     for name in (*parts, "warmup", "scale", "contrast"):

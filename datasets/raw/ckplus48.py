@@ -1,6 +1,6 @@
 """Where the raw CK+ is and how its folder CK+48 is read: `<expression>/<subject>_<sequence>_<frame>.png`, 48x48.
 
-The other form, the original distribution of whole sequences, is read in `raw_ckplus_original.py`.
+The other form, the original distribution of whole sequences, is read in `ckplus_original.py`.
 """
 
 import hashlib
