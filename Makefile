@@ -27,7 +27,7 @@ demo: $(VENV)/installed
 	@echo "Look at runs/demo: curves.png, evaluation/*.png, confusion_matrix.pdf, portrait.png"
 
 test: $(VENV)/installed-dev
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check .

@@ -1,5 +1,6 @@
 """Test one checkpoint, or several together, on one split of a data set.
 
+    python evaluate.py                                    the weights that come with the project
     python evaluate.py --checkpoint runs/resnet18
     python evaluate.py --checkpoint runs/a/best.pt runs/b/best.pt --split PublicTest --views flip
 
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.evaluation.flags import add_test_flags
+from models import WEIGHTS
 from utils import cli
 from utils.files import check_writable
 
@@ -30,10 +32,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument(
         "--checkpoint",
         nargs="+",
-        required=True,
         type=Path,
         metavar="PATH",
-        help="files or run folders (best.pt)",
+        help=f"files or run folders (best.pt) (default: the weights that come with the project, {WEIGHTS.name})",
     )
     add_test_flags(parser)
     parser.add_argument(
@@ -54,8 +55,12 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
 def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     """Test the checkpoints, write the report, print it."""
+    checkpoints, home = args.checkpoint, None
+    if not checkpoints:
+        checkpoints, home = [WEIGHTS], Path("runs") / WEIGHTS.stem
+        print(f"checkpoint: {WEIGHTS}, which comes with the project")
     test = evaluation.load_evaluation(
-        args.checkpoint,
+        checkpoints,
         args.dataset,
         args.data,
         args.split,
@@ -64,7 +69,7 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
         batch_size=args.batch_size,
         amp=args.amp,
     )
-    folder = args.output or shared_folder(args.checkpoint) / f"evaluation-{test.split}-{args.views}"
+    folder = args.output or (home or shared_folder(checkpoints)) / f"evaluation-{test.split}-{args.views}"
     check_writable(folder)
     metrics, tested = evaluation.evaluate(test)
     faces = tested.faces
@@ -78,7 +83,7 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
 
 def convert(args: argparse.Namespace) -> dict[str, Any]:
     """Write a release file: no optimizer, half the bytes."""
-    files = [file for path in args.checkpoint for file in checkpoint.find_checkpoints(path)]
+    files = [file for path in args.checkpoint or [WEIGHTS] for file in checkpoint.find_checkpoints(path)]
     if len(files) != 1:
         raise ValueError(f"--convert takes one checkpoint, not {len(files)}")
     if args.convert.exists() and args.convert.samefile(files[0]):

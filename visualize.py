@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets.names import VIEWS
+from models import WEIGHTS
 from utils.cli import Parser, late, printable, run, say
 from utils.files import check_writable, replacing
 
@@ -28,7 +29,6 @@ device = late("utils.device")
 cbook = late("matplotlib.cbook")
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-WEIGHTS = Path(__file__).parent / "weights" / "small.pt"  # a small network for FER2013 that comes with the project
 
 
 def build_parser() -> argparse.ArgumentParser:

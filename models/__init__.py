@@ -7,6 +7,9 @@ Here are the names alone, which the command line needs before PyTorch is loaded.
 library, where that is installed.
 """
 
+from pathlib import Path
+
+WEIGHTS = Path(__file__).parents[1] / "weights" / "small.pt"  # trained on FER2013; comes with the project
 MODELS = ("small", "vgg11", "vgg13", "vgg16", "vgg19", "resnet18", "resnet34", "resnet50")
 
 
