@@ -4,7 +4,7 @@
     python evaluate.py --checkpoint runs/resnet18
     python evaluate.py --checkpoint runs/a/best.pt runs/b/best.pt --split PublicTest --views flip
 
-Prints the accuracy with its 95% interval and a line a class; writes metrics.json, predictions.csv,
+Prints the accuracy with its 95% interval and one line per class; writes metrics.json, predictions.csv,
 confusion_matrix.png, reliability.png and mistakes.png. A face's logits are averaged over its views, the
 probabilities of several checkpoints over the checkpoints.
 """
@@ -18,12 +18,11 @@ from typing import Any
 from engine.evaluation.flags import add_test_flags
 from models import WEIGHTS
 from utils import cli
-from utils.files import check_writable
+from utils.files import check_writable, source_digest
 
-evaluation = cli.late("engine.evaluation.evaluate")
-report = cli.late("engine.evaluation.report")
-checkpoint = cli.late("models.checkpoint")
-storage = cli.late("datasets.storage")
+testing = cli.lazy_module("engine.evaluation.testing")
+report = cli.lazy_module("engine.evaluation.report")
+checkpoint = cli.lazy_module("models.checkpoint")
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -41,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         "--output",
         type=Path,
         metavar="DIR",
-        help="where the files go (default: evaluation-<split>-<views> in the folder that has all checkpoints)",
+        help="where the files go (default: evaluation-<split>-<views> in the folder that has all checkpoints;"
+        f" without --checkpoint in runs/{WEIGHTS.stem})",
     )
     parser.add_argument(
         "--convert",
@@ -59,7 +59,7 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     if not checkpoints:
         checkpoints, home = [WEIGHTS], Path("runs") / WEIGHTS.stem
         print(f"checkpoint: {WEIGHTS}, which comes with the project")
-    test = evaluation.load_evaluation(
+    setup = testing.load_setup(
         checkpoints,
         args.dataset,
         args.data,
@@ -69,9 +69,9 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
         batch_size=args.batch_size,
         amp=args.amp,
     )
-    folder = args.output or (home or shared_folder(checkpoints)) / f"evaluation-{test.split}-{args.views}"
+    folder = args.output or (home or shared_folder(checkpoints)) / f"evaluation-{setup.split}-{args.views}"
     check_writable(folder)
-    metrics, tested = evaluation.evaluate(test)
+    metrics, tested = testing.evaluate(setup)
     faces = tested.faces
     paths = report.write_report(
         folder, metrics, faces.pixels, tested.index, faces.labels, tested.probabilities, faces.extra
@@ -94,7 +94,7 @@ def convert(args: argparse.Namespace) -> dict[str, Any]:
     if "origin" in state:
         print(f"{files[0]}: {state['origin']}")
     checkpoint.save_checkpoint(args.convert, checkpoint.release(state))
-    size, digest = args.convert.stat().st_size, storage.source_digest(args.convert)
+    size, digest = args.convert.stat().st_size, source_digest(args.convert)
     print(f"wrote {args.convert}: {size / 1e6:.1f} MB, SHA-256 {digest}")
     return {"path": str(args.convert), "bytes": size, "sha256": digest}
 

@@ -17,11 +17,11 @@ from engine.evaluation.flags import add_test_flags
 from utils import cli
 from utils.files import check_writable
 
-evaluation = cli.late("engine.evaluation.evaluate")
-recorded = cli.late("engine.evaluation.recorded")
-report = cli.late("engine.evaluation.report")
-confusion = cli.late("engine.figures.confusion")
-style = cli.late("engine.figures.style")
+testing = cli.lazy_module("engine.evaluation.testing")
+recorded = cli.lazy_module("engine.evaluation.recorded")
+report = cli.lazy_module("engine.evaluation.report")
+confusion = cli.lazy_module("engine.figures.confusion")
+style = cli.lazy_module("engine.figures.style")
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -99,8 +99,8 @@ def find_metrics(args: argparse.Namespace) -> tuple[dict[str, Any], str | Path]:
         raise ValueError(f"say what to draw: --run DIR{hint}, --predictions CSV or --checkpoint PATH")
     how = {"views": args.views or "ten", "batch_size": args.batch_size, "amp": args.amp}
     checkpoints = args.checkpoint or [args.run]
-    test = evaluation.load_evaluation(checkpoints, args.dataset, args.data, args.split, args.device, **how)
-    metrics = evaluation.evaluate(test)[0]
+    setup = testing.load_setup(checkpoints, args.dataset, args.data, args.split, args.device, **how)
+    metrics = testing.evaluate(setup)[0]
     return metrics, metrics["checkpoints"][0]["path"]
 
 

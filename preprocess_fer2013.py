@@ -6,7 +6,7 @@
   python preprocess_fer2013.py --dataset synthetic --faces 4096
 
 FER2013 is taken as fer2013.csv (plain, .gz, in a .tar.gz or .zip), as icml_face_data.csv or as folders of images;
-what a source is shows in its content. Expect a few seconds, a table of the faces a split and class with the official
+what a source is shows in its content. Expect a few seconds, a table of the faces per split and class with the official
 counts beside, and one of the faces that are in it twice. CK+ is taken as the folder CK+48, or as the folder that holds
 cohn-kanade-images and Emotion; finding the faces in those takes a minute or two. Drawn faces (synthetic, and
 synthetic-ckplus with people and sequences) need no download.
@@ -20,20 +20,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from datasets.names import DATASETS
-from utils.cli import Parser, late, positive_int, run
+from datasets.names import DATASETS, OFFICIAL_COUNTS, USUAL_SOURCES
+from utils.cli import Parser, lazy_module, positive_int, run
 
-fer2013 = late("datasets.fer2013")
-ckplus = late("datasets.ckplus")
-synthetic = late("datasets.synthetic.sets")
-storage = late("datasets.storage")
-tables = late("datasets.tables")
+fer2013 = lazy_module("datasets.fer2013")
+ckplus = lazy_module("datasets.ckplus")
+synthetic = lazy_module("datasets.synthetic.sets")
+storage = lazy_module("datasets.storage")
+tables = lazy_module("datasets.tables")
 
 if TYPE_CHECKING:
     from datasets.storage import FaceSet
 
 
-USUAL_SOURCES = {"fer2013": "data/fer2013.csv", "ckplus": "data/CK+48"}
 FACES = {"synthetic": 2048, "synthetic-ckplus": 981}  # to draw; these sets have no source
 
 
@@ -42,8 +41,7 @@ def preprocess(args: argparse.Namespace) -> "FaceSet":
     check_output(args.output, args.source)
     start = time.perf_counter()
     faces = read_or_draw(args)
-    official = {"fer2013": fer2013.OFFICIAL_COUNTS, "ckplus": ckplus.KNOWN_COUNTS}.get(args.dataset)
-    print(f"\n{tables.counts_table(faces, official)}\n\n{tables.twins_table(faces)}\n")
+    print(f"\n{tables.counts_table(faces, OFFICIAL_COUNTS.get(args.dataset))}\n\n{tables.twins_table(faces)}\n")
     replaced = args.output.exists()
     storage.write_faces(args.output, faces)
     total = sum(map(len, faces.splits.values()))
@@ -74,7 +72,7 @@ def check_output(output: Path, source: Path | None) -> None:
     if output.exists():
         with open(output, "rb") as file:
             start = file.read(8)
-        if start and start != b"\x89HDF\r\n\x1a\n":
+        if start and start != storage.SIGNATURE:
             raise ValueError(f"--output {output} is there and is no HDF5 file: move it away or name another file")
 
 

@@ -3,11 +3,11 @@
     python train.py                                     the default recipe on data/fer2013.h5
     python train.py --recipe small --name my-run        a small network, on a CPU
     python train.py --resume runs/my-run                go on where it stopped
-    python train.py --dataset ckplus --recipe ckplus    ten folds of CK+, nobody in both parts
+    python train.py --dataset ckplus --recipe ckplus    ten folds of CK+ by subject
     torchrun --nproc-per-node 4 train.py --batch-size 512 --lr 0.2              four GPUs share every batch
     torchrun --nproc-per-node 4 train.py --dataset ckplus --recipe ckplus      folds side by side
 
-FER2013: Training is the training set and PublicTest selects the epoch; PrivateTest is left to evaluate.py. CK+: the
+FER2013: Training is the train set and PublicTest selects the epoch; PrivateTest is left to evaluate.py. CK+: the
 last epoch of every fold counts. A run's folder (runs/<name>) gets log.txt, metrics.csv, curves.png, last.pt and
 best.pt, and in the end the ten-crop result: summary.json, predictions.csv, confusion_matrix.png. Folds and seeds are
 folders in it.
@@ -25,35 +25,38 @@ from typing import TYPE_CHECKING, Any
 from datasets.names import DATASETS
 from engine.config import RunConfig, config_from_flags, resumed_config
 from engine.recipes import RECIPES, add_recipe_flags
-from utils.cli import Parser, late, positive_int, run
+from utils.cli import Parser, lazy_module, positive_int, run
 
-build = late("engine.build")  # data, network, optimizer
-loop = late("engine.loop")  # one epoch of training, and the test after it
-saving = late("engine.saving")  # best.pt and last.pt
-runs = late("engine.runs")  # the run's folder; folds and seeds
-report = late("engine.evaluation.report")  # ten-crop of the epoch that counts
-runlog = late("utils.runlog")
-distributed = late("utils.distributed")
-seed = late("utils.seed")
-torch = late("torch")
+build = lazy_module("engine.build")  # data, network, optimizer
+loop = lazy_module("engine.loop")  # one epoch
+log = lazy_module("engine.log")  # log.txt, metrics.csv
+saving = lazy_module("engine.saving")  # best.pt, last.pt
+runs = lazy_module("engine.runs")  # the run's folder, its fits
+summary = lazy_module("engine.summary")  # the ten-crop result, of folds and seeds together
+run_folder = lazy_module("utils.run_folder")
+distributed = lazy_module("utils.distributed")
+seeding = lazy_module("utils.seed")
+files = lazy_module("utils.files")
+torch = lazy_module("torch")
 
 if TYPE_CHECKING:
-    from datasets.parts import Part
+    from datasets.train_val import TrainVal
     from engine.build import Setup
+    from engine.runs import Job
 
 
 def build_parser() -> argparse.ArgumentParser:
-    about = {name: recipe["about"] for name, recipe in RECIPES.items()}
+    about = {name: recipe.get("about", "") for name, recipe in RECIPES.items()}
     recipes = "\n".join(textwrap.fill(f"{name}: {about[name]}", 100, subsequent_indent="  ") for name in about)
     parser = Parser(prog="train.py", description=__doc__, epilog=f"recipes:\n{recipes}")
     parser.add_argument("--recipe", default="default", choices=RECIPES, help="named set of options (engine/recipes.py)")
     parser.add_argument("--dataset", choices=DATASETS, help="which faces (default: what --data holds, or fer2013)")
     parser.add_argument("--data", type=Path, metavar="PATH", help="HDF5 file (default: data/<dataset>.h5)")
     parser.add_argument("--output", type=Path, default=Path("runs"), metavar="DIR", help="where run folders are made")
-    parser.add_argument("--name", help="of the run's folder (default: from data set, model, recipe and seed)")
+    parser.add_argument("--name", help="name of the run folder (default: made of data set, model, recipe and seed)")
     parser.add_argument("--resume", type=Path, metavar="DIR", help="run folder to continue, with its own options")
     parser.add_argument("--init", type=Path, metavar="CKPT", help="checkpoint whose weights training starts from")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation")
+    parser.add_argument("--seed", type=int, default=0, help="seed for initial weights, data order and augmentation")
     parser.add_argument("--seeds", type=positive_int, default=1, metavar="N", help="train N times: seed, seed + 1, ...")
     parser.add_argument("--limit", type=positive_int, metavar="N", help="train on N faces only, evenly spread")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
@@ -65,8 +68,8 @@ def build_parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--select-on",
         metavar="SPLIT",
-        help="split that selects the epoch (default: PublicTest; where the file has none, a tenth of Training);"
-        " in folds 'test' lets the tested faces select it, as older repositories do (default: the last epoch counts)",
+        help="split whose accuracy selects the epoch (default: PublicTest, or without one a tenth of Training)."
+        " With folds only 'test': the tested fold selects it, as in older repositories (default: the last epoch)",
     )
     group.add_argument("--folds", metavar="K", help="k-fold run: a number, or all for ten (default: all for CK+)")
     group.add_argument("--fold", type=positive_int, metavar="I", help="this fold only, from 1")
@@ -95,87 +98,88 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
 def start(args: argparse.Namespace) -> dict[str, Any]:
     """A new run."""
     config = config_from_flags(args)
-    parts = build.build_parts(config)
-    config = replace(config, dataset=parts[0].dataset)
+    splits = build.build_data(config)
+    config = replace(config, dataset=splits[0].dataset)
     with distributed.processes():
-        build.try_out(config, parts)  # finds what is wrong before a folder is made
+        build.try_out(config, splits)  # finds what is wrong before a folder is made
         folder = runs.new_folder(config)
         with runs.in_use(folder, config):
-            return train(folder, config, parts)
+            return train(folder, config, splits)
 
 
 def resume(args: argparse.Namespace, said: set[str]) -> dict[str, Any]:
     """Continue the run in a folder with the options it was started with."""
     config, kept = resumed_config(args, said)
-    parts = build.build_parts(config)
+    splits = build.build_data(config)
     with distributed.processes(), runs.in_use(args.resume, kept):
-        return train(args.resume, config, parts)
+        return train(args.resume, config, splits)
 
 
-def train(folder: Path, config: RunConfig, parts: list["Part"]) -> dict[str, Any]:
-    """Fit every part with every seed and sum up; done ones are kept. Several processes share them, or a single fit."""
-    jobs = runs.list_jobs(folder, config, parts)
+def train(folder: Path, config: RunConfig, splits: list["TrainVal"]) -> dict[str, Any]:
+    """Fit every fold with every seed and sum up; done ones are kept. Several processes share them, or a single fit."""
+    jobs = runs.list_jobs(folder, config, splits)
     if len(jobs) == 1:
-        return fit(*jobs[0], shared=distributed.world() > 1)[0]
+        return fit(jobs[0], shared=distributed.world() > 1)[0]
     setup = None
     for job in jobs[distributed.rank() :: distributed.world()]:
-        _, setup = fit(*job, setup)
+        _, setup = fit(job, setup)
     distributed.meet()
-    return runs.sum_up(folder, jobs, config) if distributed.rank() == 0 else {}
+    return summary.sum_up(folder, jobs) if distributed.rank() == 0 else {}
 
 
-def fit(
-    folder: Path, config: RunConfig, part: "Part", before: "Setup | None" = None, shared: bool = False
-) -> tuple[dict[str, Any], "Setup | None"]:
-    """Train one network in `folder`, from the beginning or from its last.pt, and report the epoch that counts.
+def fit(job: "Job", reuse: "Setup | None" = None, shared: bool = False) -> tuple[dict[str, Any], "Setup | None"]:
+    """Train one network, from the beginning or from its last.pt, and report the epoch that counts.
 
     Returns the summary, and the setup for the next fit like it. Where processes share it, the first one writes.
     """
-    last, summary = folder / "last.pt", folder / "summary.json"
-    if part.fold and summary.exists() and not last.exists():
-        return json.loads(summary.read_text(encoding="utf-8")), before  # done
+    folder, config, data = job
+    last, done = folder / "last.pt", folder / "summary.json"
+    if data.fold and done.exists() and not last.exists():
+        return json.loads(done.read_text(encoding="utf-8")), reuse
 
     begun = last.exists()  # a begun fit no longer needs the checkpoint that it started from
-    setup = build.build_setup(replace(config, init=None) if begun else config, part, before, shared)
-    state, recipe = setup.state, config.recipe
+    setup = build.build_setup(replace(config, init=None) if begun else config, data, reuse, shared)
+    state, recipe, device = setup.state, config.recipe, setup.device
+    val_pixels, val_labels = torch.as_tensor(data.val.pixels).to(device), torch.as_tensor(data.val.labels)
     writes = distributed.rank() == 0 or not shared
-    log = runlog.RunLog(folder, tensorboard=True, silent=not writes)
-    saver = saving.Saver(folder, saving.about_checkpoint(config, part, setup.ancestors), silent=not writes)
-    saving.log_head(log, config, part, setup, shared)
+    lines = log.RunLog(folder, tensorboard=True, silent=not writes)
+    log.log_head(lines, config, data, setup, shared)
+    checkpoints = saving.CheckpointWriter(folder, saving.about_checkpoint(config, data, setup.ancestors), writes)
     if begun:
-        saver.resume(state, config.data)
-        log.continues(state.history)
-    log.line(f"continues after epoch {state.epoch} of {recipe.epochs}" if begun else setup.started_from)
+        checkpoints.load_last(state, config.data)
+        lines.mark_sent(state.history)
+    lines.line(f"continues after epoch {state.epoch} of {recipe.epochs}" if begun else setup.started_from)
     if writes:
-        runlog.write_json(folder / "env.json", runlog.environment(setup.device))
+        files.write_json(folder / "env.json", run_folder.environment(device))
 
-    test_pixels, test_labels = torch.as_tensor(part.test.pixels).to(setup.device), torch.as_tensor(part.test.labels)
     try:
         while state.epoch < recipe.epochs:
             started = time.perf_counter()
-            seed.seed_torch(config.seed, state.epoch + 1, setup.loader.share[0])
-            train_loss, train_accuracy, lr = loop.train_epoch(state, setup.network, setup.loader, recipe, setup.amp)
+            seeding.seed_torch(config.seed, state.epoch + 1, setup.loader.share[0])
+            trained = loop.train_epoch(state, setup.train_network, setup.loader, recipe, setup.amp)
             rate = len(setup.loader) * setup.loader.batch_size / (time.perf_counter() - started)
-            tested = writes and loop.validate(state.tested, test_pixels, test_labels, setup.views, setup.amp)
-            val_loss, val_accuracy = distributed.from_first(tested) if shared else tested
-            if not math.isfinite(train_loss):
-                raise saving.diverged(train_loss, state.epoch + 1, last)
-            row = {"epoch": state.epoch + 1, "lr": lr, "train_loss": train_loss, "train_accuracy": train_accuracy}
-            row |= {"val_loss": val_loss, "val_accuracy": val_accuracy, "seconds": time.perf_counter() - started}
-            if state.finish_epoch(row, None if part.selects else row["epoch"] == recipe.epochs):
-                saver.keep(state)
-            log.line(runlog.epoch_line(row, recipe.epochs, part.test_name, state.best if part.selects else None, rate))
-            if saver.due() or state.epoch == recipe.epochs:
-                saver.save(state)
-                log.metrics(state.history)
+            tested = loop.validate(state.tested, val_pixels, val_labels, setup.views, setup.amp) if writes else None
+            tested = distributed.from_first(tested) if shared else tested
+            row = {"epoch": state.epoch + 1, **trained, **tested, "seconds": time.perf_counter() - started}
+            if not math.isfinite(row["train_loss"]):
+                raise log.diverged(row, last)
+            is_last = row["epoch"] == recipe.epochs
+            counts = row["val_accuracy"] > state.best["accuracy"] if data.selects else is_last
+            state.finish_epoch(row, counts)
+            if counts:
+                checkpoints.keep_best(state)
+            lines.line(log.epoch_line(row, recipe.epochs, data.val_name, state.best if data.selects else None, rate))
+            if checkpoints.due() or is_last:
+                checkpoints.save(state)
+                lines.metrics(state.history)
     except KeyboardInterrupt:
-        log.line(saving.interrupted(folder, state.epoch + 1))
+        lines.line(log.interrupted(folder, state.epoch + 1))
         raise
-    log.close()
-    result = report.report_fit(folder, config.data, part, setup.device) if writes else {}
+    lines.close()
+    result = summary.report_fit(folder, config, data, device) if writes else {}
     if shared:
         distributed.meet()
-    if part.fold and writes:
+    if data.fold and writes:
         last.unlink()  # a finished fold keeps the weights that count
     return result, setup
 

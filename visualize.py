@@ -4,7 +4,7 @@
     python visualize.py --image photo.jpg --checkpoint runs/my-run/best.pt --output photo.png
     python visualize.py --image holidays/ --json - > holidays.json   every image of a folder
 
-Prints a table with one line a face (box, prediction, probabilities) and draws it: PNG, PDF or SVG. Faces are found
+Prints a table with one line per face (box, prediction, probabilities) and draws it: PNG, PDF or SVG. Faces are found
 with OpenCV's Haar cascade; where it finds none, the whole image is taken for a face. An image that is a face
 already, as FER2013's are, is used as it is.
 """
@@ -17,16 +17,16 @@ from typing import Any
 
 from datasets.names import VIEWS
 from models import WEIGHTS
-from utils.cli import Parser, late, printable, run, say
+from utils.cli import Parser, lazy_module, printable, run, say
 from utils.files import check_writable, replacing
 
-portraits = late("engine.visualize")
-figure = late("engine.figures.faces")
-table = late("engine.figures.table")
-style = late("engine.figures.style")
-checkpoint = late("models.checkpoint")
-device = late("utils.device")
-cbook = late("matplotlib.cbook")
+annotate = lazy_module("engine.annotate")
+faces = lazy_module("engine.figures.faces")
+face_table = lazy_module("engine.face_table")
+style = lazy_module("engine.figures.style")
+checkpoint = lazy_module("models.checkpoint")
+devices = lazy_module("utils.device")
+matplotlib_cbook = lazy_module("matplotlib.cbook")
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
@@ -41,7 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help=f"images, or folders of them ({' '.join(IMAGE_ENDINGS)}) (default: matplotlib's sample portrait)",
     )
-    group.add_argument("--checkpoint", type=Path, default=WEIGHTS, metavar="PATH", help="network to ask")
+    group.add_argument("--checkpoint", type=Path, default=WEIGHTS, metavar="PATH", help="checkpoint to use")
     group.add_argument(
         "--detect",
         default="auto",
@@ -78,19 +78,19 @@ def visualize(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Find the faces, ask the network, draw, print."""
     paths = list_images(args.image or [sample_portrait()], skip=args.output)
     check_outputs(args.output, args.json, paths)
-    classifier = checkpoint.load_classifier(args.checkpoint, device.pick_device(args.device))
+    classifier = checkpoint.load_classifier(args.checkpoint, devices.pick_device(args.device))
     if "origin" in classifier.info:
         print(f"{printable(classifier.path)}: {classifier.info['origin']}", file=sys.stderr)
-    found = [portraits.find(path, args.detect, args.margin, classifier.inputs["size"]) for path in paths]
-    images = portraits.ask(classifier, found, args.views)
-    shown = images[: figure.how_many_fit(images)]
+    found = [annotate.detect(path, args.detect, args.margin, classifier.inputs["size"]) for path in paths]
+    images = annotate.predict_faces(classifier, found, args.views)
+    shown = images[: faces.how_many_fit(images)]
     if len(shown) < len(images):
         print(f"the figure shows the first {len(shown)} of {len(images)} images", file=sys.stderr)
     note = f"{classifier.info.get('model_name', 'network')}, trained on {classifier.dataset}, {VIEWS[args.views]}"
     if args.explain:
-        shown = portraits.explain(classifier, shown)
+        shown = annotate.explain(classifier, shown)
         note += "; orange speaks for the prediction, blue against it"
-    portraits.draw(classifier, shown, note, args.output)
+    annotate.draw(classifier, shown, note, args.output)
 
     report = [
         {
@@ -100,14 +100,14 @@ def visualize(args: argparse.Namespace) -> list[dict[str, Any]]:
             "detector": photo.detector,
             "checkpoint": printable(classifier.path),
             "views": args.views,
-            "faces": table.describe_faces(image.faces, classifier.class_names),
+            "faces": face_table.describe_faces(image.faces, classifier.class_names),
         }
         for photo, image in zip(found, images, strict=True)
     ]
     if args.json == "-":
         print(json.dumps(report, indent=2))  # with escapes: a pipe's encoding may be anything
         return report
-    say(table.faces_table(report))
+    say(face_table.faces_table(report))
     say(f"figure: {printable(args.output)}")
     if args.json:
         with replacing(args.json) as temporary:
@@ -151,7 +151,7 @@ def check_outputs(output: Path, scores: str | None, images: list[Path]) -> None:
 def sample_portrait() -> Path:
     """Grace Hopper, 1984: the photograph of a face that is on every machine with matplotlib."""
 
-    return Path(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False))
+    return Path(matplotlib_cbook.get_sample_data("grace_hopper.jpg", asfileobj=False))
 
 
 def margin(text: str) -> float:

@@ -4,7 +4,7 @@
     python -m benchmarks --only input train --models small
     python -m benchmarks --only accuracy --accuracy 0.6 --models small --both --repeats 1
 
-The table has a row a measurement: how many times better ours is, then both sides as median (lowest to highest).
+The table has one row per measurement: how many times better ours is, then both sides as median (lowest to highest).
 What each benchmark compares stands at the top of its file in benchmarks/. Run it on a machine that does nothing else.
 """
 
@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import preprocess, startup
-from benchmarks.measure import Row, say, table, training_part
+from benchmarks.measure import Row, say, table, training_set
 from engine.recipes import RECIPES
 from models import MODELS, model_name
-from utils.cli import Parser, late, positive_int, run
-from utils.files import check_writable
+from utils.cli import Parser, lazy_module, positive_int, run
+from utils.files import check_writable, write_json
 
 testing, input, training, accuracy = (
-    late(f"benchmarks.{name}") for name in ("testing", "input", "training", "accuracy")
+    lazy_module(f"benchmarks.{name}") for name in ("testing", "input", "training", "accuracy")
 )
-devices = late("utils.device")
-runlog = late("utils.runlog")
+devices = lazy_module("utils.device")
+run_folder = lazy_module("utils.run_folder")
 
 # In this order: a child process's peak memory counts from its parent's, so those come first that measure it
 NAMES = ("preprocess", "startup", "test", "input", "train", "accuracy")
@@ -93,12 +93,12 @@ def benchmark(args: argparse.Namespace) -> dict[str, Any]:
             models or ["small", "resnet18"], device, args.repeats, args.workers, args.batch_size, args.faces
         )
     if {"input", "train"} & set(chosen):
-        part = training_part(args.data, args.faces)
+        data = training_set(args.data, args.faces)
     if "input" in chosen:
-        rows += input.measure(part, device, args.repeats, args.workers, args.batch_size or 128)
+        rows += input.measure(data, device, args.repeats, args.workers, args.batch_size or 128)
     if "train" in chosen:
         rows += training.measure(
-            part,
+            data,
             models or ["small", "resnet18", "vgg19"],
             device,
             args.repeats,
@@ -113,9 +113,9 @@ def benchmark(args: argparse.Namespace) -> dict[str, Any]:
 
     print(f"{devices.describe_device(device)}, {args.repeats} repeats: median (lowest to highest)\n")
     print(table(rows))
-    result = {"environment": runlog.environment(device), "rows": [row.as_dict() for row in rows]}
+    result = {"environment": run_folder.environment(device), "rows": [row.as_dict() for row in rows]}
     if args.json:
-        runlog.write_json(args.json, result)
+        write_json(args.json, result)
     return result
 
 

@@ -27,8 +27,8 @@ from benchmarks.reference import (
     usual_settings,
     view_transform,
 )
-from datasets.parts import Part, selecting_part
 from datasets.storage import read_faces
+from datasets.train_val import TrainVal, train_val_split
 from engine.build import build_setup
 from engine.config import RunConfig
 from engine.loop import train_epoch, validate
@@ -74,44 +74,44 @@ def _missed(ends: dict[str, list], reached: dict[str, list]) -> str:
 def one_side(options: dict[str, Any]) -> dict[str, Any]:
     """Train one side in this process until it is there, or the recipe's epochs are over."""
 
-    part = selecting_part(read_faces(options["data"], ["Training", "PublicTest"]))
+    data = train_val_split(read_faces(options["data"], ["Training", "PublicTest"]))
     given = {"epochs": options["epochs"], "val_views": options["views"]}
     recipe = recipe_for(options["model"], options["batch_size"], options["recipe"], **given)
     device = pick_device(options["device"])
     epochs = {"ours": our_epochs, "usual": usual_epochs}[options["side"]]
     accuracies = []
-    for accuracy in epochs(part, recipe, device, options):
+    for accuracy in epochs(data, recipe, device, options):
         accuracies.append(accuracy)
         if accuracy >= options["target"]:
             break
     return {"epochs": len(accuracies), "accuracy": max(accuracies)}
 
 
-def our_epochs(part: Part, recipe: Recipe, device: torch.device, options: dict[str, Any]) -> Iterator[float]:
+def our_epochs(data: TrainVal, recipe: Recipe, device: torch.device, options: dict[str, Any]) -> Iterator[float]:
     """Yield the accuracy on the tested faces after every epoch."""
     config = RunConfig(Path(options["data"]), recipe=recipe, device=str(device), seed=options["seed"])
-    setup = build_setup(config, part)
-    state, labels = setup.state, torch.as_tensor(part.test.labels)
-    pixels = torch.as_tensor(part.test.pixels).to(device)
+    setup = build_setup(config, data)
+    state, labels = setup.state, torch.as_tensor(data.val.labels)
+    pixels = torch.as_tensor(data.val.pixels).to(device)
     for epoch in range(recipe.epochs):
         seed_torch(options["seed"], epoch + 1)
-        train_epoch(state, setup.network, setup.loader, recipe, setup.amp)
-        _, accuracy = validate(state.tested, pixels, labels, setup.views, setup.amp)
+        train_epoch(state, setup.train_network, setup.loader, recipe, setup.amp)
+        accuracy = validate(state.tested, pixels, labels, setup.views, setup.amp)["val_accuracy"]
         state.epoch += 1
         state.history.append({"val_accuracy": accuracy})
         yield accuracy
 
 
-def usual_epochs(part: Part, recipe: Recipe, device: torch.device, options: dict[str, Any]) -> Iterator[float]:
+def usual_epochs(data: TrainVal, recipe: Recipe, device: torch.device, options: dict[str, Any]) -> Iterator[float]:
     """Yield the accuracy on the tested faces after every epoch."""
     seed_torch(options["seed"])
-    model = build_model(recipe.model, len(part.class_names), dropout=recipe.dropout, pool=recipe.pool).to(device)
+    model = build_model(recipe.model, len(data.class_names), dropout=recipe.dropout, pool=recipe.pool).to(device)
     optimizer = plain_optimizer(model, recipe)
     views = view_transform(recipe.val_views, recipe.crop, recipe.mean, recipe.std)
     workers, size = options["workers"], recipe.batch_size
-    train = plain_loader(part.train_pixels, part.train_targets, train_transform(recipe), size, workers, train=True)
-    test = plain_loader(part.test.pixels, part.test.labels, views, size, workers, train=False)
-    labels = torch.as_tensor(part.test.labels)
+    train = plain_loader(data.train_pixels, data.train_targets, train_transform(recipe), size, workers, train=True)
+    test = plain_loader(data.val.pixels, data.val.labels, views, size, workers, train=False)
+    labels = torch.as_tensor(data.val.labels)
     accuracies: list[float] = []
     with usual_settings():
         for epoch in range(recipe.epochs):

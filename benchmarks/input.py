@@ -1,4 +1,4 @@
-"""Input pipeline: augmented, normalised batches on the device, faces a second.
+"""Input pipeline: augmented, normalised batches on the device, faces per second.
 
 Ours: `FaceLoader`, the whole set on the device and batched augmentation. The usual: PIL transforms, face by face, in a
 DataLoader with worker processes, and a copy to the device. Both do a whole epoch of the default recipe, with whatever
@@ -12,17 +12,17 @@ import torch
 
 from benchmarks.measure import Row, recipe_for, say, seconds
 from benchmarks.reference import plain_loader, train_transform
-from datasets.parts import Part
+from datasets.train_val import TrainVal
 from engine.build import build_loader
 from engine.config import RunConfig
 
 
-def measure(part: Part, device: torch.device, repeats: int, workers: int, batch_size: int = 128) -> list[Row]:
-    """Faces a second of both pipelines over the training set of `part`."""
-    recipe = recipe_for("resnet18", min(batch_size, len(part.train_pixels)))
-    ours = build_loader(RunConfig(Path("-"), recipe=recipe), part, device)
+def measure(data: TrainVal, device: torch.device, repeats: int, workers: int, batch_size: int = 128) -> list[Row]:
+    """Faces per second of both pipelines over the training set of `data`."""
+    recipe = recipe_for("resnet18", min(batch_size, len(data.train_pixels)))
+    ours = build_loader(RunConfig(Path("-"), recipe=recipe), data, device)
     usual = plain_loader(
-        part.train_pixels, part.train_targets, train_transform(recipe), recipe.batch_size, workers, train=True
+        data.train_pixels, data.train_targets, train_transform(recipe), recipe.batch_size, workers, train=True
     )
 
     def our_epoch() -> None:

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from datasets.names import FER2013_CLASSES
 from engine.recipes import Recipe, make_recipe
-from utils.cli import late
+from utils.cli import lazy_module
 
-np = late("numpy")
-torch = late("torch")
-parts = late("datasets.parts")
-storage = late("datasets.storage")
+np = lazy_module("numpy")
+torch = lazy_module("torch")
+train_val = lazy_module("datasets.train_val")
+storage = lazy_module("datasets.storage")
 
 if TYPE_CHECKING:
-    from datasets.parts import Part
+    from datasets.train_val import TrainVal
 
 ROOT = Path(__file__).parents[1]
 FACES = 28_709  # FER2013's Training
@@ -29,7 +29,7 @@ SIDE = 48
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: a value a repeat for each side. An empty side was not measured."""
+    """One line of the table: one value per repeat for each side. An empty side was not measured."""
 
     benchmark: str
     what: str
@@ -115,18 +115,18 @@ def child(module: str, options: dict[str, Any]) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1]) | {"wall": wall}
 
 
-def training_part(data: Path, faces: int | None = None) -> "Part":
+def training_set(data: Path, faces: int | None = None) -> "TrainVal":
     """The first `faces` (None: all) of the file's Training; random pixels of the same size where it is not there.
 
     Speed does not depend on what a face shows.
     """
     if data.is_file():
-        return parts.limited(parts.selecting_part(storage.read_faces(data)), faces)
+        return train_val.limited(train_val.train_val_split(storage.read_faces(data)), faces)
     say(f"{data} is not there: random pixels stand in")
     split = storage.Split(*random_faces(faces or FACES))
     few = storage.Split(split.pixels[:1], split.labels[:1])
     random = storage.FaceSet("fer2013", FER2013_CLASSES, {"Training": split, "PublicTest": few}, "random", "")
-    return parts.selecting_part(random)
+    return train_val.train_val_split(random)
 
 
 def random_faces(count: int) -> tuple[Any, Any]:

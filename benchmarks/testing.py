@@ -1,4 +1,4 @@
-"""Ten-crop testing: crops a second, peak memory, and whether memory grows with the number of faces.
+"""Ten-crop testing: crops per second, peak memory, and whether memory grows with the number of faces.
 
 Ours: `predict` with `make_views`, in float32 (TF32 turned off), and in bfloat16 (`--amp`) where that pays. The usual:
 `TenCrop` of PIL images in a DataLoader with worker processes, a batch's faces x ten stacked into one forward pass,
@@ -69,7 +69,7 @@ def compare(model: str, ours: dict[str, Any], usual: dict[str, Any]) -> list[Row
 
 
 def one_side(options: dict[str, Any]) -> dict[str, Any]:
-    """Test with one side in this process: crops a second of every repeat, peak memory, some logits."""
+    """Test with one side in this process: crops per second of every repeat, peak memory, some logits."""
     device, size, faces = torch.device(options["device"]), options["batch_size"], options["faces"]
     recipe = recipe_for(options["model"], size)
     pixels, labels = random_faces(faces)

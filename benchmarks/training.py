@@ -1,4 +1,4 @@
-"""Training: optimizer steps on augmented batches, faces a second.
+"""Training: optimizer steps on augmented batches, faces per second.
 
 Ours: `build_setup` and `train_epoch` as train.py calls them, with the recipe, bfloat16 where it pays,
 channels_last and, on a GPU, torch.compile; the moving average of the weights is part of it. The usual: the same
@@ -22,7 +22,7 @@ from benchmarks.reference import (
     usual_settings,
 )
 from datasets.loader import FaceLoader
-from datasets.parts import Part, limited
+from datasets.train_val import TrainVal, limited
 from engine.build import build_setup
 from engine.config import RunConfig
 from engine.loop import train_epoch
@@ -32,7 +32,7 @@ WARM_UP = 2  # steps
 
 
 def measure(
-    part: Part,
+    data: TrainVal,
     models: list[str],
     device: torch.device,
     repeats: int,
@@ -40,28 +40,28 @@ def measure(
     batch_size: int | None = None,
     steps: int | None = None,
 ) -> list[Row]:
-    """Faces a second of both loops, for every model; `steps` of them a repeat."""
+    """Faces per second of both loops, for every model; `steps` of them a repeat."""
     rows = []
     for model in models:
-        size = min(batch_size or 128, len(part.train_pixels))
+        size = min(batch_size or 128, len(data.train_pixels))
         few = 100 if device.type == "cuda" else 10 if model == "small" else 3
-        count = min(steps or few, len(part.train_pixels) // size)
-        rows.append(_one(part, model, device, repeats, workers, size, count))
+        count = min(steps or few, len(data.train_pixels) // size)
+        rows.append(_one(data, model, device, repeats, workers, size, count))
     return rows
 
 
-def _one(part: Part, model: str, device: torch.device, repeats: int, workers: int, size: int, steps: int) -> Row:
+def _one(data: TrainVal, model: str, device: torch.device, repeats: int, workers: int, size: int, steps: int) -> Row:
     recipe = recipe_for(model, size)
     config = RunConfig(Path("-"), recipe=recipe, device=str(device))
-    setup = build_setup(config, limited(part, steps * size))
-    warm = build_setup(config, limited(part, min(WARM_UP, steps) * size), setup).loader
+    setup = build_setup(config, limited(data, steps * size))
+    warm = build_setup(config, limited(data, min(WARM_UP, steps) * size), setup).loader
 
-    network = build_model(model, len(part.class_names)).to(device)
+    network = build_model(model, len(data.class_names)).to(device)
     optimizer = plain_optimizer(network, recipe)
-    loader = plain_loader(part.train_pixels, part.train_targets, train_transform(recipe), size, workers, train=True)
+    loader = plain_loader(data.train_pixels, data.train_targets, train_transform(recipe), size, workers, train=True)
 
     def our_steps(faces: FaceLoader) -> float:
-        return seconds(device, lambda: train_epoch(setup.state, setup.network, faces, recipe, setup.amp))
+        return seconds(device, lambda: train_epoch(setup.state, setup.train_network, faces, recipe, setup.amp))
 
     def usual_steps() -> float:
         # closed at the end, so that the workers do not fill their queue beside our turn

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-Params = Mapping[str, torch.Tensor]  # each (n, ...), a row a face
+Params = Mapping[str, torch.Tensor]  # each (n, ...), one row per face
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ class Augment:
 
     @property
     def views(self) -> int:
-        """Crops a face."""
+        """Crops per face."""
         return 5 if self.five else 1
 
 
 def draw(augment: Augment, n: int, size: int, rng: np.random.Generator) -> dict[str, torch.Tensor]:
-    """Random numbers for n faces of size x size pixels: a row a crop, so n rows, or 5 n (those of a face in a row).
+    """Random numbers for n faces of size x size pixels: one row per crop, so n rows, or 5 n (those of a face in a row).
 
     shift (n, 2) int64: y and x of the crop's upper left corner in the face; flip (n,) bool; matrix (n, 2, 2):
     offset (y, x) from the face's center -> offset where its value comes from; light (n, 2): gain and offset; erase,

@@ -7,12 +7,11 @@ expression", CVPR Workshops 2010. There is no split into training and test: netw
 from collections.abc import Callable
 from pathlib import Path
 
-from datasets.names import CKPLUS_CLASSES
+from datasets.names import CKPLUS_CLASSES, OFFICIAL_COUNTS
 from datasets.raw.ckplus48 import files_digest, find_source, read_folder
 from datasets.raw.ckplus_original import CropFace, FindFace, crop_or_middle, find_largest, read_original
 from datasets.storage import FaceSet, Split
 
-KNOWN_COUNTS = {"data": (135, 177, 75, 207, 84, 249, 54)}
 SEQUENCES, SUBJECTS = 327, 118
 
 
@@ -44,6 +43,6 @@ def describe(split: Split) -> str:
     """How many frames, sequences and people there are, beside the known numbers."""
     subjects, sequences = split.extra["subject"].tolist(), split.extra["sequence"].tolist()
     found = (len(split), len(set(zip(subjects, sequences, strict=True))), len(set(subjects)))
-    known = (sum(KNOWN_COUNTS["data"]), SEQUENCES, SUBJECTS)
+    known = (sum(OFFICIAL_COUNTS["ckplus"]["data"]), SEQUENCES, SUBJECTS)
     same = ", as in CK+" if found == known else "; CK+ has {}, {} and {}".format(*known)
     return "{} frames, {} sequences, {} subjects".format(*found) + same

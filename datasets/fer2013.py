@@ -15,13 +15,8 @@ from datasets.names import FER2013_CLASSES, SPLITS
 from datasets.raw.csv_file import read_csv
 from datasets.raw.folder import read_folder
 from datasets.raw.source import find_source, open_csv
-from datasets.storage import FaceSet, Split, source_digest
-
-OFFICIAL_COUNTS = {
-    "Training": (3995, 436, 4097, 7215, 4830, 3171, 4965),
-    "PublicTest": (467, 56, 496, 895, 653, 415, 607),
-    "PrivateTest": (491, 55, 528, 879, 594, 416, 626),
-}
+from datasets.storage import FaceSet, Split
+from utils.files import source_digest
 
 
 def read_raw(source: str | Path, say: Callable[[str], object] = print) -> FaceSet:

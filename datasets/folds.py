@@ -7,10 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from datasets.ckplus import KNOWN_COUNTS
+from datasets.names import FOLDS, OFFICIAL_COUNTS
 from datasets.storage import Split
 
-FOLDS = 10  # of CK+
 BLOCKS = (12, 18, 9, 21, 9, 24, 6)  # frames of each class that a fold of the protocol `frame` tests
 
 
@@ -91,7 +90,7 @@ def frame_folds(labels: Sequence[int] | np.ndarray) -> list[np.ndarray]:
     Raises ValueError for other counts or another order, for which these folds mean nothing.
     """
     labels = np.asarray(labels)
-    known = KNOWN_COUNTS["data"]
+    known = OFFICIAL_COUNTS["ckplus"]["data"]
     if not np.array_equal(labels, np.repeat(np.arange(len(known)), known)):
         counts = " ".join(str(np.count_nonzero(labels == c)) for c in range(len(known)))
         raise ValueError(

@@ -61,7 +61,7 @@ class FaceLoader:
         self.targets = targets.float().to(self.device)
 
     def __len__(self) -> int:
-        """Batches an epoch."""
+        """Batches per epoch."""
         return len(self.pixels) // self.batch_size
 
     def epoch(self, epoch: int, mixing: bool = True) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:

@@ -16,4 +16,17 @@ SPLITS = ("Training", "PublicTest", "PrivateTest")  # of FER2013; CK+ has one, c
 LAST_EPOCH = "last epoch"  # in place of a split's name where no split selects the epoch
 
 # Crops of a face whose logits are averaged (datasets/views.py), and what a report calls them
-VIEWS = {"center": "center crop", "flip": "crop and mirror image", "five": "five-crop", "ten": "ten-crop"}
+VIEWS = {"center": "center crop", "flip": "center crop and mirror image", "five": "five-crop", "ten": "ten-crop"}
+
+USUAL_SOURCES = {"fer2013": "data/fer2013.csv", "ckplus": "data/CK+48"}  # the others are drawn
+FOLDS = 10  # of CK+, and of whatever else where no number is given
+
+# Faces of each class, in every split
+OFFICIAL_COUNTS = {
+    "fer2013": {
+        "Training": (3995, 436, 4097, 7215, 4830, 3171, 4965),
+        "PublicTest": (467, 56, 496, 895, 653, 415, 607),
+        "PrivateTest": (491, 55, 528, 879, 594, 416, 626),
+    },
+    "ckplus": {"data": (135, 177, 75, 207, 84, 249, 54)},
+}

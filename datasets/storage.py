@@ -6,7 +6,7 @@ made from. Files that older repositories made for the same sets (no attributes, 
 """
 
 import hashlib
-import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +16,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from datasets.names import CLASS_NAMES, SPLITS
+from datasets.names import CLASS_NAMES, DATASETS, SPLITS, USUAL_SOURCES
+from utils.files import replacing
 
 FORMAT_VERSION = 1
 SIDE = 48
@@ -67,7 +68,7 @@ def write_faces(path: str | Path, faces: FaceSet) -> None:
         for name, split in faces.splits.items()
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _beside(path) as unfinished, h5py.File(unfinished, "w", track_order=True) as file:
+    with replacing(path) as unfinished, h5py.File(unfinished, "w", track_order=True) as file:
         file.attrs["dataset"] = faces.dataset
         file.attrs["class_names"] = list(faces.class_names)
         file.attrs["format_version"] = FORMAT_VERSION
@@ -90,7 +91,7 @@ def read_faces(path: str | Path, splits: Sequence[str] | None = None) -> FaceSet
     """
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist: make it with `{_command(path)}`")
+        raise FileNotFoundError(f"{path} does not exist: make it with {_command(path)}")
     with _open(path) as file:
         there = [key.removesuffix("_pixel") for key in file if key.endswith("_pixel")]
         there = [name for name in there if len(file[f"{name}_pixel"])]  # older scripts left empty splits behind
@@ -108,34 +109,6 @@ def read_faces(path: str | Path, splits: Sequence[str] | None = None) -> FaceSet
             source=str(file.attrs.get("source", "unknown")),
             source_sha256=str(file.attrs.get("source_sha256", "")),
         )
-
-
-def source_digest(path: str | Path) -> str:
-    """SHA-256 of a file; of a folder, over the sorted relative names and digests of its files (hidden ones apart)."""
-    path = Path(path)
-    if path.is_file():
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    total = hashlib.sha256()
-    names = {file.relative_to(path).as_posix(): file for file in path.rglob("*") if file.is_file()}
-    for name in sorted(names):
-        if not any(part.startswith(".") for part in name.split("/")):
-            total.update(f"{name}\0{source_digest(names[name])}\n".encode())
-    return total.hexdigest()
-
-
-@contextmanager
-def _beside(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` that takes its place when the block succeeds and is removed when it fails.
-
-    Not forced to the disk: that can take longer than all the rest, and what a power cut spoils is made again.
-    """
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield unfinished
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -211,13 +184,22 @@ def _what(array: np.ndarray) -> str:
 
 
 def _remake(path: Path, source: Path | None = None) -> str:
-    return f"make the file with `{_command(path, source)}`"
+    return f"make the file with {_command(path, source)}"
 
 
 def _command(path: Path, source: Path | None = None) -> str:
-    """The command line that makes `path`; a file that the user gave in its place is taken for the source."""
-    if path.stem in ("synthetic", "synthetic-ckplus") and source is None:
-        return f"python preprocess_fer2013.py --dataset {path.stem} --output {path}"
-    dataset = "ckplus" if "ck" in path.stem.lower() else "fer2013"
-    usual = {"fer2013": "data/fer2013.csv", "ckplus": "data/CK+48"}[dataset]
-    return f"python preprocess_fer2013.py --dataset {dataset} --source {source or usual} --output {path}"
+    """What makes `path`; a file that the user gave in its place is taken for the source.
+
+    A command where the name says which set it is, so that nobody writes FER2013 over a file of their own.
+    """
+    words = set(re.split(r"[^a-z0-9+-]+", path.stem.lower()))
+    dataset = next((name for name in DATASETS if name in words), None)
+    if dataset is None and words & {"ck", "ck+", "ck48", "ck+48"}:
+        dataset = "ckplus"
+    if dataset is None and (source or "fer" in path.stem.lower()):
+        dataset = "fer2013"
+    if dataset is None:
+        return "preprocess_fer2013.py, or with datasets.storage.write_faces if the faces are your own"
+    usual = USUAL_SOURCES.get(dataset)
+    given = f" --source {source or usual}" if source or usual else ""
+    return f"`python preprocess_fer2013.py --dataset {dataset}{given} --output {path}`"

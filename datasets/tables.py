@@ -1,4 +1,4 @@
-"""What a data set holds, as text: faces a split and class beside the official counts, and faces that repeat."""
+"""What a data set holds, as text: faces per split and class beside the official counts, and faces that repeat."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,7 +7,7 @@ from datasets.storage import FaceSet
 
 
 def counts_table(faces: FaceSet, official: Mapping[str, Sequence[int]] | None = None) -> str:
-    """Faces a split and class. A count that is not the official one is marked, with the official row below it."""
+    """Faces per split and class. A count that is not the official one is marked, with the official row below it."""
     heads = [f"{name} " for name in (*faces.class_names, "total")]  # a mark's width wider, as the counts below
     lines = [_row("split", heads, heads)]
     differs = []

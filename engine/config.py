@@ -10,7 +10,7 @@ from datasets.names import DATASETS
 from engine.recipes import Recipe, check_recipe, make_recipe
 from models import model_name
 
-CHANGEABLE = ("data", "device", "compile", "epochs")  # what may be said anew with --resume
+CHANGEABLE = ("data", "device", "compile", "epochs")  # flags that --resume accepts
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         """ValueError that names the flag whose value makes no sense."""
         if self.folds not in (None, "all") and not (self.folds.isdigit() and int(self.folds) > 1):
-            raise ValueError(f"--folds {self.folds}: a number from 2 is wanted, or all")
+            raise ValueError(f"--folds {self.folds}: give a whole number of 2 or more, or all")
         if not 0 <= self.soft_weight <= 1:
             raise ValueError(f"--soft-weight {self.soft_weight}: must lie between 0 and 1")
 
@@ -77,15 +77,16 @@ def read_config(path: Path) -> RunConfig:
         raise ValueError(f"{path} is not JSON ({error})") from None
     if not isinstance(values, dict) or not isinstance(values.get("options"), dict) or "data" not in values:
         raise ValueError(f"{path} is no args.json of train.py: it has no data and options")
-    values["recipe_name"], values["recipe"] = values.get("recipe"), values.pop("options")
-    values["recipe"] = _checked(Recipe, values["recipe"], path)
+    if "recipe" in values:
+        values["recipe_name"] = values.pop("recipe")
+    values["recipe"] = _checked(Recipe, values.pop("options"), path)
     config = _checked(RunConfig, values, path)
     check_recipe(config.recipe)
     return config
 
 
 def resumed_config(args: argparse.Namespace, said: set[str]) -> tuple[RunConfig, RunConfig]:
-    """Of a run that goes on: the one to use, and the one to keep, in which of what was said anew only --epochs stays.
+    """The configuration to train with, and the one to write to args.json: --epochs is kept, the others are not.
 
     said: names of the flags that were given with --resume. ValueError for those that the run has fixed.
     """

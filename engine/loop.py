@@ -1,4 +1,7 @@
-"""One epoch: training, and the test after it. For another loss, another step or other metrics, this is the file."""
+"""One epoch: training, and validation after it. For another loss, another step or another metric, this is the file.
+
+What the two functions return are columns of metrics.csv.
+"""
 
 from collections.abc import Callable
 
@@ -21,10 +24,11 @@ def train_epoch(
     loader: FaceLoader,
     recipe: Recipe,
     amp: bool,
-) -> tuple[float, float, float]:
-    """One pass over the training set; returns mean loss, accuracy on the augmented faces, last learning rate.
+) -> dict[str, float]:
+    """One pass over the train set; returns what metrics.csv says of it: last learning rate, mean loss, accuracy.
 
-    network: the state's model, as it is or compiled. amp: bfloat16 instead of float32.
+    network: state.model as it is trained: compiled, in DistributedDataParallel, or as it is. amp: bfloat16.
+    The accuracy is of the augmented faces.
     """
     parameters = [p for p in state.model.parameters() if p.requires_grad]
     accuracies = [row["val_accuracy"] for row in state.history]
@@ -42,6 +46,7 @@ def train_epoch(
             x = F.interpolate(x, (early, early), mode="bilinear", antialias=True)
         with torch.autocast(loader.device.type, torch.bfloat16, enabled=amp):
             logits = network(x.contiguous(memory_format=torch.channels_last))
+        # targets are soft, as mixup and soft targets make them; another loss sees to label_smoothing itself
         loss = F.cross_entropy(logits.float(), targets, label_smoothing=recipe.label_smoothing)
         state.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -57,12 +62,13 @@ def train_epoch(
     if loader.share[1] > 1:
         mean_over_processes(totals)
     train_loss, train_accuracy = (totals / len(loader)).tolist()
-    return train_loss, train_accuracy, lr
+    return {"lr": lr, "train_loss": train_loss, "train_accuracy": train_accuracy}
 
 
 def validate(
     model: nn.Module, pixels: torch.Tensor, labels: torch.Tensor, views: Callable, amp: bool
-) -> tuple[float, float]:
-    """Cross-entropy and accuracy on uint8 faces (N, 48, 48); labels int64 (N,) on the CPU."""
+) -> dict[str, float]:
+    """Loss and accuracy on uint8 faces (N, 48, 48) for metrics.csv; labels int64 (N,) on the CPU."""
     logits = predict(model, pixels, views, amp=amp)
-    return F.cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).float().mean().item()
+    accuracy = (logits.argmax(1) == labels).float().mean()
+    return {"val_loss": F.cross_entropy(logits, labels).item(), "val_accuracy": accuracy.item()}

@@ -9,13 +9,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from datasets.names import VIEWS
 from engine.schedule import SCHEDULES
 
 
 def option(
     default: Any, group: str, help: str, choices: tuple[str, ...] | None = None, flags: tuple[str, ...] = ()
 ) -> Any:
-    """A field of a recipe and its command-line flag (more spellings of it in `flags`)."""
+    """A field of a recipe and its command-line flag (more spellings of it in `flags`).
+
+    default: an int, float, bool or str; numbers are not negative. What else a value has to be: `check_recipe`.
+    """
     return field(default=default, metadata={"group": group, "help": help, "choices": choices, "flags": flags})
 
 
@@ -29,54 +33,54 @@ class Recipe:
     mean: float = option(0.508, "model", "pixels become (pixel / 255 - mean) / std; FER2013 Training has 0.508")
     std: float = option(0.255, "model", "see --mean; FER2013 Training has 0.255")
 
-    epochs: int = option(60, "optimisation", "passes over the training faces")
-    batch_size: int = option(128, "optimisation", "faces a step", flags=("--bs", "--batch_size"))
+    epochs: int = option(60, "optimisation", "passes over the train set")
+    batch_size: int = option(128, "optimisation", "faces per step", flags=("--bs", "--batch_size"))
     optimizer: str = option(
         "sgd", "optimisation", "sgd is with Nesterov momentum unless --no-nesterov", ("sgd", "adamw")
     )
     lr: float = option(0.1, "optimisation", "peak learning rate")
-    momentum: float = option(0.9, "optimisation", "of SGD; first beta of AdamW")
+    momentum: float = option(0.9, "optimisation", "momentum of SGD; first beta of AdamW")
     nesterov: bool = option(True, "optimisation", "Nesterov momentum")
     weight_decay: float = option(5e-4, "optimisation", "L2 penalty (SGD) or decoupled decay (AdamW)")
     decay_all: bool = option(False, "optimisation", "weight decay also on biases and normalisation")
-    schedule: str = option("cosine", "optimisation", "of the learning rate", SCHEDULES)
-    warmup: float = option(0.05, "optimisation", "cosine: part of the run in which the rate rises")
+    schedule: str = option("cosine", "optimisation", "learning-rate schedule", SCHEDULES)
+    warmup: float = option(0.05, "optimisation", "cosine: first fraction of the run, in which the learning rate rises")
     step_start: int = option(80, "optimisation", "step: epochs before the first period of --step-every begins")
     step_every: int = option(5, "optimisation", "step: epochs between decays")
     gamma: float = option(0.9, "optimisation", "step and plateau: factor of a decay")
     patience: int = option(5, "optimisation", "plateau: epochs without a better validation accuracy")
     clip_norm: float = option(0.0, "optimisation", "largest norm of the gradient; 0 is off")
     clip_value: float = option(0.0, "optimisation", "largest value in the gradient; 0 is off")
-    label_smoothing: float = option(0.1, "optimisation", "part of the label spread over all classes")
-    ema: float = option(0.999, "optimisation", "decay a step of the averaged weights, which are tested; 0 is off")
+    label_smoothing: float = option(0.1, "optimisation", "fraction of the label spread over all classes")
+    ema: float = option(0.999, "optimisation", "decay per step of the averaged weights, which are tested; 0 is off")
 
     crop: int = option(44, "augmentation", "pixels: side of the crop, in training and testing")
     pad: int = option(2, "augmentation", "pixels the crop may reach beyond the face")
     early_size: int = option(0, "augmentation", "pixels: side that crops are resized to early in the run; 0 is off")
-    early_part: float = option(0.5, "augmentation", "first part of the run, with crops of --early-size")
+    early_part: float = option(0.5, "augmentation", "first fraction of the run, in which --early-size is used")
     five: bool = option(False, "augmentation", "four corners and center of every face, not one random crop")
     flip: float = option(0.5, "augmentation", "probability of a mirror image")
-    translate: float = option(0.0, "augmentation", "part of the face's side, up to")
-    rotate: float = option(10.0, "augmentation", "degrees, up to")
-    scale: float = option(0.1, "augmentation", "change of size, up to")
-    shear: float = option(0.0, "augmentation", "degrees, up to")
+    translate: float = option(0.0, "augmentation", "largest shift, as a fraction of the face's side")
+    rotate: float = option(10.0, "augmentation", "largest rotation in degrees")
+    scale: float = option(0.1, "augmentation", "largest change of size, as a fraction")
+    shear: float = option(0.0, "augmentation", "largest shear in degrees")
     stretch: float = option(0.0, "augmentation", "height to width, up to 1 + this and down to its inverse")
-    brightness: float = option(0.1, "augmentation", "added to pixels in [0, 1], up to")
-    contrast: float = option(0.2, "augmentation", "change of contrast, up to")
+    brightness: float = option(0.1, "augmentation", "largest number added to pixels in [0, 1]")
+    contrast: float = option(0.2, "augmentation", "largest change of contrast, as a fraction")
     probability: float = option(
-        1.0, "augmentation", "of translate, rotate, scale, shear, and brightness with contrast, each"
+        1.0, "augmentation", "of applying translate, rotate, scale, shear, and brightness with contrast, each"
     )
     erase: float = option(0.25, "augmentation", "probability of a gray box")
-    erase_area: float = option(0.2, "augmentation", "largest box, as a part of the face")
-    mixup: float = option(0.0, "augmentation", "alpha; 0 is off")
-    cutmix: float = option(0.0, "augmentation", "alpha; 0 is off")
-    mix_probability: float = option(1.0, "augmentation", "part of the faces that mixup and cutmix change")
-    mix_off: float = option(0.1, "augmentation", "last part of the run, without mixup and cutmix")
+    erase_area: float = option(0.2, "augmentation", "largest box, as a fraction of the face")
+    mixup: float = option(0.0, "augmentation", "parameter of mixup's Beta distribution; 0 is off")
+    cutmix: float = option(0.0, "augmentation", "parameter of cutmix's Beta distribution; 0 is off")
+    mix_probability: float = option(1.0, "augmentation", "fraction of the faces that mixup and cutmix change")
+    mix_off: float = option(0.1, "augmentation", "final fraction of the run, without mixup and cutmix")
 
-    val_views: str = option("flip", "selection", "views at every epoch's end", ("center", "flip", "five", "ten"))
+    val_views: str = option("flip", "selection", "test views for validation after every epoch", tuple(VIEWS))
 
 
-# One block a recipe: what it is for (with time and accuracy where they were measured), the recipe it starts from, and
+# One block per recipe: what it is for (with time and accuracy where they were measured), the recipe it starts from, and
 # the fields that differ from that one's. Without a base, those that differ from Recipe's defaults.
 RECIPES: dict[str, dict[str, Any]] = {
     "default": dict(
@@ -248,6 +252,9 @@ def check_recipe(recipe: Recipe) -> None:
     for f in fields(Recipe):
         value, choices = getattr(recipe, f.name), f.metadata["choices"]
         flag = "--" + f.name.replace("_", "-")
+        wanted = (int, float) if type(f.default) is float else (type(f.default),)
+        if type(value) not in wanted:
+            raise ValueError(f"{flag} {value!r}: must be of type {wanted[-1].__name__}")
         if choices and value not in choices:
             raise ValueError(f"{flag} {value!r}: choose from {', '.join(choices)}")
         if isinstance(value, (int, float)) and not 0 <= value < float("inf"):

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from engine.recipes import Recipe
 from models.checkpoint import load_weights
 
 
@@ -56,18 +55,12 @@ class TrainState:
         """The network whose accuracy counts: the average, where there is one."""
         return self.ema.module if self.ema else self.model
 
-    def finish_epoch(self, row: Mapping[str, float], counts: bool | None = None) -> bool:
-        """Take in the row of the epoch that has just ended; returns whether its weights are those that count so far.
-
-        counts: whether they are; None: where the validation accuracy is the highest so far.
-        """
+    def finish_epoch(self, row: Mapping[str, float], counts: bool) -> None:
+        """Take in the row of the epoch that has just ended; `counts`: its weights are those that count so far."""
         self.epoch += 1
         self.history.append(dict(row))
-        if counts is None:
-            counts = row["val_accuracy"] > self.best["accuracy"]
         if counts:
             self.best = {"epoch": self.epoch, "accuracy": row["val_accuracy"]}
-        return counts
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain types only."""
@@ -89,16 +82,3 @@ class TrainState:
             self.ema.steps = state["ema_steps"]
         self.optimizer.load_state_dict(state["optimizer"])
         self.epoch, self.history, self.best = state["epoch"], list(state["history"]), dict(state["best"])
-
-
-def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """SGD or AdamW; biases and normalisation are decayed only where the recipe says so."""
-    matrices = [p for p in model.parameters() if p.ndim > 1 or recipe.decay_all]
-    others = [p for p in model.parameters() if not (p.ndim > 1 or recipe.decay_all)]
-    groups = [{"params": matrices, "weight_decay": recipe.weight_decay}]
-    groups += [{"params": others, "weight_decay": 0.0}] if others else []
-    fused = next(model.parameters()).device.type in ("cuda", "cpu")
-    if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=recipe.lr, betas=(recipe.momentum, 0.999), fused=fused)
-    nesterov = recipe.nesterov and recipe.momentum > 0
-    return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=nesterov, fused=fused)

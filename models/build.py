@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from models import MODELS
+from models import model_name
 from models.resnet import ResNet
 from models.small import Small
 from models.vgg import VGG
@@ -37,9 +37,7 @@ def build_model(name: str, num_classes: int = 7, in_channels: int = 1, **kwargs:
     """
     if name.startswith("timm:"):
         return _build_timm(name.removeprefix("timm:"), num_classes, in_channels, **kwargs)
-    if name not in BUILDERS:
-        raise ValueError(f"unknown model {name!r}; there are {', '.join(MODELS)}, and timm:<name> for a model of timm")
-    return BUILDERS[name](num_classes=num_classes, in_channels=in_channels, **kwargs)
+    return BUILDERS[model_name(name)](num_classes=num_classes, in_channels=in_channels, **kwargs)
 
 
 def _build_timm(

@@ -4,7 +4,7 @@ import io
 import os
 import pickle
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from datasets.names import LAST_EPOCH
 from models.build import build_model
 from models.older_formats import adapt
 from models.refusals import contents, pickled, what_else
-from models.selection import selected_on
 from utils.files import replacing
 
 FORMAT_VERSION = 1
@@ -159,10 +159,18 @@ def start_from(model: nn.Module, path: str | Path, class_names: Sequence[str]) -
                 fresh[own_rows] = tensors[name][rows].to(fresh.dtype)
                 tensors[name] = fresh
         new = [name for name in class_names if name not in known]
-        said += f"; classes carried over: {', '.join(shared)}" + (f"; fresh: {', '.join(new)}" if new else "")
+        said += f"; classes carried over: {', '.join(shared) or 'none'}" + (f"; fresh: {', '.join(new)}" if new else "")
     load_weights(model, tensors, f"{path}, a checkpoint of --model {state['model_name']},")
     ancestor = {"path": str(path), "dataset": state["dataset"], "selected_on": selected_on(state)}
     return said, [*state.get("ancestors", []), ancestor]
+
+
+def selected_on(checkpoint: Mapping[str, Any]) -> str | None:
+    """The split that selected the epoch whose weights a checkpoint holds, LAST_EPOCH, or None where nobody knows."""
+    best = checkpoint.get("best")
+    if isinstance(best, dict) and "epoch" in best and best["epoch"] != checkpoint.get("epoch"):
+        return LAST_EPOCH
+    return checkpoint.get("select_on")
 
 
 def release(state: dict[str, Any]) -> dict[str, Any]:

@@ -20,12 +20,11 @@ from typing import Any
 
 import torch
 
-from datasets.names import CLASS_NAMES
+from datasets.names import CLASS_NAMES, FOLDS
 from models.build import build_model
 
 NETWORKS = ("vgg11", "vgg13", "vgg16", "vgg19", "resnet18", "resnet34", "resnet50")
 PREFIXES = ("module.", "_orig_mod.")  # of DataParallel and torch.compile
-FOLDS = 10  # of CK+
 
 
 @dataclass(frozen=True)
@@ -96,11 +95,11 @@ def adapt(raw: Mapping, path: str | Path) -> dict[str, Any] | None:
             f"{path}: input channels {found}; networks of WuJie1010 have 3, and those of LetheSec, whose weights are"
             " under model_state_dict, have 1: how these pixels are to be scaled is not known"
         )
-    choice = chosen(name, raw, Path(path))
-    names = list(CLASS_NAMES[choice.dataset])
+    selection = read_selection(name, raw, Path(path))
+    names = list(CLASS_NAMES[selection.dataset])
     outputs = _size(tensors, f"{last}.weight", 0, len(names))
     if outputs != len(names):
-        raise ValueError(f"{path}: the network has {outputs} outputs; {choice.dataset} has {len(names)} classes")
+        raise ValueError(f"{path}: the network has {outputs} outputs; {selection.dataset} has {len(names)} classes")
     for tensor in expected(network):
         if tensor.endswith(".num_batches_tracked"):  # PyTorch before 0.4.1 had none
             tensors.setdefault(tensor, torch.zeros((), dtype=torch.int64))
@@ -110,16 +109,16 @@ def adapt(raw: Mapping, path: str | Path) -> dict[str, Any] | None:
         "model_kwargs": {"dropout": form.dropout, "pool": "avg4"},
         "inputs": {"size": 48, "crop": form.crop, "channels": found, "mean": 0.0, "std": form.std},
         "class_names": names,
-        "dataset": choice.dataset,
+        "dataset": selection.dataset,
         "model": tensors,
-        "epoch": choice.epoch,
-        "select_on": choice.select_on,
-        "origin": f"{name} checkpoint, {network}, {form.input}, crop {form.crop}; {_in_words(choice)}",
+        "epoch": selection.epoch,
+        "select_on": selection.select_on,
+        "origin": f"{name} checkpoint, {network}, {form.input}, crop {form.crop}; {_in_words(selection)}",
     }
-    if choice.select_on and choice.accuracy is not None:
-        state["best"] = {"epoch": choice.epoch, "accuracy": choice.accuracy / form.percent}
-    if choice.fold:
-        state["fold"] = {"number": choice.fold, "folds": FOLDS, "protocol": "frame"}
+    if selection.select_on and selection.accuracy is not None:
+        state["best"] = {"epoch": selection.epoch, "accuracy": selection.accuracy / form.percent}
+    if selection.fold:
+        state["fold"] = {"number": selection.fold, "folds": FOLDS, "protocol": "frame"}
     return state
 
 
@@ -165,38 +164,38 @@ def expected(network: str) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
 
 
-def chosen(name: str, raw: Mapping[str, Any], path: Path) -> Selection:
+def read_selection(name: str, raw: Mapping[str, Any], path: Path) -> Selection:
     """Return what the keys, else the names of the file and its folder, tell about the training of these weights."""
     path = path.absolute()
     if name == "LetheSec":
-        choice = Selection("fer2013", "PrivateTest", "as in that repository")
+        selection = Selection("fer2013", "PrivateTest", "as in that repository")
         if re.fullmatch(r"checkpoint_\d+\.tar", path.name):  # written every tenth epoch
-            choice = Selection("fer2013", None, "its name: one of every ten epochs")
-        choice.epoch, choice.accuracy = _number(raw.get("epoch")), _number(raw.get("best_acc"))
-        return choice
+            selection = Selection("fer2013", None, "its name: one of every ten epochs")
+        selection.epoch, selection.accuracy = _number(raw.get("epoch")), _number(raw.get("best_acc"))
+        return selection
     key = next((key for key in BY_KEY if key in raw), None)
     pattern = next((pattern for pattern in BY_NAME if re.search(pattern, path.name, re.IGNORECASE)), None)
     if key:
-        choice = Selection(*BY_KEY[key], "its keys say so")
+        selection = Selection(*BY_KEY[key], "its keys say so")
     elif pattern:
-        choice = Selection(*BY_NAME[pattern], "going by its name")
+        selection = Selection(*BY_NAME[pattern], "going by its name")
     elif any("ck+" in folder.lower() for folder in path.parts[-3:-1]):
-        choice = Selection("ckplus", "its test fold", "going by its folder")
+        selection = Selection("ckplus", "its test fold", "going by its folder")
     else:
-        choice = Selection("fer2013", None, "assumed")
-    choice.epoch = _number(raw.get(f"{key}_epoch", raw.get("epoch")))
-    choice.accuracy = _number(raw.get(key or "acc"))
+        selection = Selection("fer2013", None, "assumed")
+    selection.epoch = _number(raw.get(f"{key}_epoch", raw.get("epoch")))
+    selection.accuracy = _number(raw.get(key or "acc"))
     number = path.parent.name  # CK+_VGG19/3/Test_model.t7
-    if choice.dataset == "ckplus" and number.isdecimal() and 1 <= int(number) <= FOLDS:
-        choice.fold, choice.select_on = int(number), f"fold {int(number)}"
-        choice.known_by += ", the fold by its folder"
-    return choice
+    if selection.dataset == "ckplus" and number.isdecimal() and 1 <= int(number) <= FOLDS:
+        selection.fold, selection.select_on = int(number), f"fold {int(number)}"
+        selection.known_by += ", the fold by its folder"
+    return selection
 
 
-def _in_words(choice: Selection) -> str:
-    if choice.select_on is None:
-        return f"classes of {choice.dataset} ({choice.known_by}), what selected the epoch is not recorded"
-    return f"classes of {choice.dataset}, epoch selected on {choice.select_on} ({choice.known_by})"
+def _in_words(selection: Selection) -> str:
+    if selection.select_on is None:
+        return f"classes of {selection.dataset} ({selection.known_by}), what selected the epoch is not recorded"
+    return f"classes of {selection.dataset}, epoch selected on {selection.select_on} ({selection.known_by})"
 
 
 def _text(key: Any) -> Any:

@@ -1,5 +1,7 @@
 """Every batched augmentation against a slow reference that takes one face at a time."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from scipy.ndimage import map_coordinates
 
 from datasets.augment import Augment, draw, inside, mix, random_boxes, reflect, shift, transform, warp
 from datasets.loader import FaceLoader
+from engine.recipes import Recipe
 
 N, SIDE = 24, 48
 PIXELS = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (N, SIDE, SIDE), dtype=np.uint8))
@@ -157,7 +160,30 @@ def test_translation_moves_whole_pixels_for_some():
     assert shifts.abs().max() <= 10 and (shifts == 0).any() and (shifts != 0).any()
 
 
-EVERYTHING = Augment(44, 2, False, 0.5, 0.1, 10, 0.1, 5, 0.1, 0.1, 0.1, 0.3, 0.2, 0.2, 1.0, 0.5)
+EVERYTHING = Augment(
+    crop=44,
+    pad=2,
+    flip=0.5,
+    translate=0.1,
+    rotate=10,
+    scale=0.1,
+    shear=5,
+    stretch=0.1,
+    brightness=0.1,
+    contrast=0.1,
+    erase=0.3,
+    erase_area=0.2,
+    mixup=0.2,
+    cutmix=1.0,
+    mix_probability=0.5,
+)
+
+
+def test_every_augmentation_is_a_field_of_the_recipe_and_the_other_way_round():
+    of_the_loop = {"mix_off", "early_size", "early_part"}  # what changes in the course of a run
+    in_recipe = {f.name for f in fields(Recipe) if f.metadata["group"] == "augmentation"}
+    assert in_recipe - of_the_loop == {f.name for f in fields(Augment)}
+    assert all(getattr(EVERYTHING, f.name) for f in fields(Augment) if f.name != "five"), "a new one belongs in here"
 
 
 def test_an_epoch_is_a_function_of_seed_and_epoch():

@@ -13,12 +13,13 @@ from PIL import Image
 import preprocess_fer2013
 from datasets import ckplus
 from datasets.folds import frame_folds, subject_folds, subjects_of
-from datasets.names import CKPLUS_CLASSES
+from datasets.names import CKPLUS_CLASSES, OFFICIAL_COUNTS
 from datasets.raw.ckplus48 import FOLDERS
-from datasets.storage import FaceSet, Split, read_faces, source_digest
+from datasets.storage import FaceSet, Split, read_faces
 from datasets.synthetic.ckplus import draw_split
+from utils.files import source_digest
 
-KNOWN_LABELS = np.repeat(np.arange(7), ckplus.KNOWN_COUNTS["data"])
+KNOWN_LABELS = np.repeat(np.arange(7), OFFICIAL_COUNTS["ckplus"]["data"])
 # Of the original distribution: subject, sequence, frames, number in the label file (None: no file, -1: no folder)
 SEQUENCES = [
     ("S005", "001", 5, 3),
@@ -461,7 +462,7 @@ def test_drawn_sequences_have_ckplus_form(tmp_path):
     split = faces.splits["data"]
     assert abs(len(split) - 240) <= 9 and (np.diff(split.labels) >= 0).all()
     share = np.bincount(split.labels) / len(split)
-    assert abs(share - np.array(ckplus.KNOWN_COUNTS["data"]) / 981).max() < 0.02
+    assert abs(share - np.array(OFFICIAL_COUNTS["ckplus"]["data"]) / 981).max() < 0.02
     keys = list(zip(split.labels.tolist(), split.extra["subject"], split.extra["sequence"], strict=True))
     assert keys == sorted(keys)
     sequences = keys[::3]

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from datasets.parts import selecting_part
 from datasets.storage import read_faces
+from datasets.train_val import train_val_split
 from engine.build import Setup, build_setup
 from engine.config import RunConfig
 from engine.loop import train_epoch
@@ -25,14 +25,14 @@ def setup(
     """What train.py builds for 320 faces, with a learning rate that the precision does not decide the outcome of."""
     recipe = make_recipe("smoke", {"batch_size": batch_size, "lr": 0.005, "epochs": 1, **options})
     config = RunConfig(faces_file, recipe=recipe, device=device, amp=amp, compile=compiled)
-    return build_setup(config, selecting_part(read_faces(faces_file))), recipe
+    return build_setup(config, train_val_split(read_faces(faces_file))), recipe
 
 
 def mean_loss(faces_file, device: str, amp: bool, compiled: bool) -> float:
     """Mean training loss of the first 20 steps."""
     ready, recipe = setup(faces_file, device, amp, compiled)
     assert len(ready.loader) == STEPS
-    return train_epoch(ready.state, ready.network, ready.loader, recipe, ready.amp)[0]
+    return train_epoch(ready.state, ready.train_network, ready.loader, recipe, ready.amp)["train_loss"]
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_no_step_reads_a_value_back(faces_file, options):
     def waits(batch_size: int) -> int:
         ready, recipe = setup(faces_file, "cpu", bfloat16_pays(torch.device("cpu")), batch_size=batch_size, **options)
         with Waits() as counter:
-            train_epoch(ready.state, ready.network, ready.loader, recipe, ready.amp)
+            train_epoch(ready.state, ready.train_network, ready.loader, recipe, ready.amp)
         return counter.count
 
     assert waits(16) == waits(64) <= 2
@@ -87,7 +87,7 @@ def test_no_step_reads_a_value_back(faces_file, options):
 def test_an_epoch_waits_for_the_gpu_once_however_long_it_is(faces_file):
     def waits(batch_size: int) -> int:
         ready, recipe = setup(faces_file, "cuda", True, None, batch_size=batch_size)
-        epoch = (ready.state, ready.network, ready.loader, recipe, ready.amp)
+        epoch = (ready.state, ready.train_network, ready.loader, recipe, ready.amp)
         train_epoch(*epoch)  # compiles
         torch.cuda.set_sync_debug_mode("warn")
         try:

@@ -225,7 +225,7 @@ def test_errors_of_evaluate(place, tmp_path, capsys, monkeypatch):
     assert "'0' is not a whole number above 0" in error("--checkpoint", best, "--batch-size", "0")
     large = checkpoint(tmp_path / "large/best.pt", crop=64)
     assert "a crop of 64 pixels does not fit" in error("--checkpoint", large, "--data", data)
-    assert "--checkpoint" in error()
+    assert "data/fer2013.h5 does not exist" in error()  # of the weights that come with the project
     left = [path for path in sorted(place.rglob("*")) + sorted(tmp_path.rglob("*")) if "large" not in path.parts]
     assert left == before  # nothing was written
 
@@ -373,3 +373,12 @@ def test_convert_writes_a_release_file_that_predicts_alike(place, tmp_path, caps
     args = ["--data", str(place / "fer2013.h5"), "--device", "cpu", "--output", str(tmp_path / "e")]
     before, after = (evaluate.main(["--checkpoint", str(path), *args]) for path in (place / "run" / "best.pt", out))
     assert after["nll"] == pytest.approx(before["nll"], abs=2e-3)
+
+
+def test_without_a_checkpoint_it_is_the_weights_of_the_project(place, tmp_path, monkeypatch, no_figures, capsys):
+    monkeypatch.chdir(tmp_path)
+    metrics = evaluate.main(["--data", str(place / "fer2013.h5"), "--views", "center", "--device", "cpu"])
+    assert (
+        metrics["checkpoints"][0]["path"].endswith("weights/small.pt") and "small.pt, which" in capsys.readouterr().out
+    )
+    assert (tmp_path / "runs" / "small" / "evaluation-PrivateTest-center" / "metrics.json").exists()

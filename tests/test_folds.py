@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datasets.duplicates import face_groups
-from datasets.fer2013 import OFFICIAL_COUNTS
 from datasets.folds import stratified_folds
+from datasets.names import OFFICIAL_COUNTS
 
 
 def counts(labels: np.ndarray, folds: list[np.ndarray]) -> np.ndarray:
@@ -85,7 +85,7 @@ def test_equal_faces_have_equal_groups():
 
 
 def test_ten_folds_of_fer2013_take_no_time():
-    labels = np.repeat(np.arange(7), OFFICIAL_COUNTS["Training"])
+    labels = np.repeat(np.arange(7), OFFICIAL_COUNTS["fer2013"]["Training"])
     groups = np.arange(len(labels))
     groups[::25] = groups[1::25]  # as many copies as it has, about
     start = time.perf_counter()

@@ -20,7 +20,7 @@ from models.checkpoint import (
     save_checkpoint,
     start_from,
 )
-from models.older_formats import NETWORKS, adapt, architecture, chosen, expected, recognise
+from models.older_formats import NETWORKS, adapt, architecture, expected, read_selection, recognise
 
 KEYS = {"WuJie1010": "net", "LetheSec": "model_state_dict"}
 CROPS = {"WuJie1010": 44, "LetheSec": 40}
@@ -243,7 +243,7 @@ def test_every_way_to_write_the_same_weights(tmp_path, monkeypatch, vgg11, kind)
     ],
 )
 def test_what_chose_the_epoch(tmp_path, repository, keys, path, wanted):
-    choice = chosen(repository, keys, tmp_path / path)
+    choice = read_selection(repository, keys, tmp_path / path)
     found = (choice.dataset, choice.select_on, choice.epoch, choice.accuracy, choice.fold)
     assert found[:3] == wanted[:3] and found[4] == wanted[4]
     assert found[3] == (wanted[3] and pytest.approx(wanted[3], abs=1e-5))

@@ -14,8 +14,8 @@ import evaluate
 import plot_confusion_matrix
 import train
 import visualize
-from datasets import ckplus
 from datasets.folds import frame_folds
+from datasets.names import OFFICIAL_COUNTS
 from engine.evaluation.predictions import read_predictions
 from models.checkpoint import load_checkpoint
 
@@ -47,7 +47,7 @@ def place(tmp_path_factory, weights):
         for split, n in {"Training": 64, "PublicTest": 2, "PrivateTest": 6}.items():
             file[f"{split}_pixel"], file[f"{split}_label"] = faces(n, seed=n), np.arange(n) % 7
     with h5py.File(place / "ckplus.h5", "w") as file:
-        counts = ckplus.KNOWN_COUNTS["data"]
+        counts = OFFICIAL_COUNTS["ckplus"]["data"]
         file["data_pixel"], file["data_label"] = faces(sum(counts)), np.repeat(np.arange(7), counts)
     Image.fromarray(faces(1, seed=3)[0]).save(place / "face.png")
     return place
@@ -104,12 +104,12 @@ def test_folds_of_ckplus_are_tested_each_on_its_own(place, evaluated, weights, t
     metrics = evaluated(*paths, data="ckplus.h5", views="center")
     assert metrics["n"] == 2 * 99 and metrics["selected_on"] == "fold 1, fold 10"
     index = read_predictions(tmp_path / "out" / "predictions.csv").index
-    folds = frame_folds(np.repeat(np.arange(7), ckplus.KNOWN_COUNTS["data"]))
+    folds = frame_folds(np.repeat(np.arange(7), OFFICIAL_COUNTS["ckplus"]["data"]))
     assert sorted(index) == sorted([*folds[0], *folds[9]])
     text = capsys.readouterr().out
     assert "classes of ckplus, epoch selected on fold 10 (its keys say so, the fold by its folder)" in text
     assert "selected on the test set" in text
-    assert "tells Angry" in fails(
+    assert "has the classes Angry" in fails(
         capsys, evaluate, "--checkpoint", paths[0], "--data", place / "fer2013.h5", "--device", "cpu"
     )
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from datasets.parts import selecting_part
 from datasets.storage import read_faces
+from datasets.train_val import train_val_split
 from engine.build import build_setup, try_out
 from engine.config import RunConfig
 from engine.loop import train_epoch
@@ -14,7 +14,7 @@ from engine.recipes import make_recipe
 def seen(faces_file, epoch: int, **options) -> set[int]:
     """Sides of the batches that the network gets in an epoch of a run of four."""
     recipe = make_recipe("smoke", {"epochs": 4, "batch_size": 32, **options})
-    part = selecting_part(read_faces(faces_file))
+    part = train_val_split(read_faces(faces_file))
     setup = build_setup(RunConfig(faces_file, recipe=recipe, device="cpu", amp=False), part)
     setup.state.epoch = epoch
     sides = set()
@@ -35,6 +35,6 @@ def test_crops_are_small_in_the_first_part_of_the_run_only(faces_file):
 
 def test_an_early_size_that_the_network_cannot_take_is_refused_at_once(faces_file):
     recipe = make_recipe("smoke", {"model": "vgg11", "early_size": 24})
-    part = selecting_part(read_faces(faces_file))
+    part = train_val_split(read_faces(faces_file))
     with pytest.raises(ValueError, match="vgg11 cannot take crops of 24 pixels"):
         try_out(RunConfig(faces_file, recipe=recipe, device="cpu"), [part])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from engine.evaluation.metrics import accuracy_interval, calibration_bins, compute_metrics, mean_by_group
 from engine.evaluation.predictions import read_predictions, write_predictions
 from engine.evaluation.report import headline, text_report
-from models.selection import selection_note
+from engine.evaluation.selection import selection_note
 
 NAMES = ("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral")
 FIELDS = "n accuracy ci95 balanced_accuracy macro_f1 top2_accuracy nll ece per_class confusion_matrix"
@@ -212,7 +212,7 @@ def test_predictions_refuse_to_be_written(tmp_path):
     ("text", "message"),
     [
         ("", "not a predictions.csv"),
-        ("emotion,pixels\n0,1 2 3\n", "needs the columns index, label, prediction and one a class"),
+        ("emotion,pixels\n0,1 2 3\n", "needs the columns index, label, prediction and one per class"),
         ("index,label,prediction\n0,0,0\n", "needs the columns"),
         ("index,label,prediction,a,b\n", "has no rows"),
         (

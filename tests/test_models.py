@@ -106,4 +106,4 @@ def test_convolution_of_vgg_is_a_convolution_at_every_size(h, w):
 
 
 def test_every_name_builds_a_network():
-    assert tuple(BUILDERS) == MODELS
+    assert set(BUILDERS) == set(MODELS)

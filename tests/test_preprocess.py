@@ -21,12 +21,12 @@ from PIL import Image
 
 import preprocess_fer2013
 from benchmarks import preprocess as benchmark
-from datasets import fer2013
 from datasets.duplicates import Twins, find_twins, twin_mask
-from datasets.names import FER2013_CLASSES
+from datasets.names import FER2013_CLASSES, OFFICIAL_COUNTS
 from datasets.raw import csv_file as raw_csv
-from datasets.storage import FaceSet, Split, read_faces, source_digest
+from datasets.storage import FaceSet, Split, read_faces
 from datasets.tables import counts_table, twins_table
+from utils.files import source_digest
 
 ROOT = Path(__file__).parents[1]
 COUNTS = {"Training": 30, "PublicTest": 14, "PrivateTest": 15}
@@ -435,7 +435,7 @@ def test_synthetic_faces_are_drawn_the_same_each_time(tmp_path):
 
 def counted(**changes: tuple[int, ...]) -> FaceSet:
     """A set with the official counts, or those given, of empty faces."""
-    counts = {**fer2013.OFFICIAL_COUNTS, **changes}
+    counts = {**OFFICIAL_COUNTS["fer2013"], **changes}
     splits = {
         name: Split(np.zeros((sum(numbers), 1, 1), np.uint8), np.repeat(np.arange(7), numbers))
         for name, numbers in counts.items()
@@ -445,7 +445,7 @@ def counted(**changes: tuple[int, ...]) -> FaceSet:
 
 
 def test_counts_table_says_when_all_is_official():
-    lines = counts_table(counted(), fer2013.OFFICIAL_COUNTS).splitlines()
+    lines = counts_table(counted(), OFFICIAL_COUNTS["fer2013"]).splitlines()
     assert lines[0].split() == ["split", *FER2013_CLASSES, "total"]
     assert lines[1].split() == ["Training", "3995", "436", "4097", "7215", "4830", "3171", "4965", "28709"]
     assert lines[3].split() == ["PrivateTest", "491", "55", "528", "879", "594", "416", "626", "3589"]
@@ -454,7 +454,7 @@ def test_counts_table_says_when_all_is_official():
 
 def test_counts_table_marks_differences_and_absent_splits():
     table = counts_table(
-        counted(PublicTest=(467, 55, 496, 895, 653, 415, 607), PrivateTest=()), fer2013.OFFICIAL_COUNTS
+        counted(PublicTest=(467, 55, 496, 895, 653, 415, 607), PrivateTest=()), OFFICIAL_COUNTS["fer2013"]
     )
     lines = table.splitlines()
     assert lines[2].split() == ["PublicTest", "467", "55*", "496", "895", "653", "415", "607", "3588*"]
@@ -558,7 +558,7 @@ def test_whole_real_file(tmp_path, capsys):
     faces = preprocess(source, tmp_path / "f.h5")
     for split in ("Training", "PublicTest"):
         counts = np.bincount(faces.splits[split].labels, minlength=7)
-        assert tuple(counts) == fer2013.OFFICIAL_COUNTS[split]
+        assert tuple(counts) == OFFICIAL_COUNTS["fer2013"][split]
     pixels = np.concatenate([split.pixels for split in faces.splits.values()])
     labels = np.concatenate([split.labels for split in faces.splits.values()])
     with open(source) as file:

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from engine.build import build_optimizer
 from engine.recipes import make_recipe
-from engine.state import Average, make_optimizer
+from engine.state import Average
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def test_average_follows_the_formula_weights_and_statistics_alike(network):
 
 def test_only_matrices_are_decayed_unless_everything_is(network):
     def decayed(**options) -> list[int]:
-        groups = make_optimizer(network, make_recipe("default", options)).param_groups
+        groups = build_optimizer(network, make_recipe("default", options)).param_groups
         return [p.ndim for group in groups if group["weight_decay"] for p in group["params"]]
 
     assert decayed() == [4, 2]

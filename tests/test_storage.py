@@ -8,7 +8,8 @@ import pytest
 
 from datasets import fer2013, storage
 from datasets.names import CKPLUS_CLASSES, FER2013_CLASSES
-from datasets.storage import FaceSet, Split, read_faces, source_digest, write_faces
+from datasets.storage import FaceSet, Split, read_faces, write_faces
+from utils.files import source_digest
 
 
 def make_faces(n: int = 9, seed: int = 0, splits: tuple[str, ...] = fer2013.SPLITS) -> FaceSet:
@@ -79,12 +80,22 @@ def test_missing_split_says_which_are_there(tmp_path):
         read_faces(tmp_path / "f.h5", ["PrivateTest"])
 
 
-@pytest.mark.parametrize("name, dataset", [("fer2013.h5", "fer2013"), ("CK_data.h5", "ckplus")])
+@pytest.mark.parametrize(
+    "name, dataset",
+    [("fer2013.h5", "fer2013"), ("old-FER.h5", "fer2013"), ("CK_data.h5", "ckplus"), ("ck+48.h5", "ckplus")],
+)
 def test_missing_file_names_the_command_that_makes_it(tmp_path, name, dataset):
     with pytest.raises(FileNotFoundError) as caught:
         read_faces(tmp_path / name)
     command = f"python preprocess_fer2013.py --dataset {dataset} --source data/"
     assert command in str(caught.value) and f"--output {tmp_path / name}" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["mine.h5", "backup.h5", "quick-check.h5"])
+def test_a_file_of_ones_own_gets_no_command_that_would_overwrite_it(tmp_path, name):
+    with pytest.raises(FileNotFoundError, match="does not exist") as caught:
+        read_faces(tmp_path / name)
+    assert "--dataset" not in str(caught.value) and "write_faces" in str(caught.value)
 
 
 @pytest.mark.parametrize("shape", [(48, 48), (2304,), (48, 48, 1), (1, 48, 48)])

@@ -31,7 +31,7 @@ MODULES = {name_of(path): path for path in SOURCES}
 
 
 def imported(path: Path) -> set[str]:
-    """The project's modules that a file imports, wherever in it, also with `late`."""
+    """The project's modules that a file imports, wherever in it, also with `lazy_module`."""
     named = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):

@@ -15,10 +15,10 @@ import torch
 
 import train
 from engine import loop, saving
+from engine.log import RunLog
 from models.checkpoint import load_checkpoint
 from utils.device import bfloat16_pays
 from utils.files import held
-from utils.runlog import COLUMNS, RunLog
 
 ROOT = Path(__file__).parent.parent
 TINY = ["--recipe", "smoke", "--dataset", "synthetic", "--batch-size", "32", "--device", "cpu", "--limit", "96"]
@@ -294,8 +294,10 @@ def test_resume_with_other_faces_is_refused(faces_file, tmp_path, capsys):
 def test_tensorboard_hears_of_every_epoch_once(tmp_path):
     log, told = RunLog(tmp_path), []
     log.writer = SimpleNamespace(add_scalar=lambda name, value, epoch: told.append((name, epoch)))
-    history = [dict.fromkeys(COLUMNS, 0.5) | {"epoch": epoch} for epoch in range(1, 6)]
-    log.continues(history[:1])  # a resumed run's
+    history = [
+        dict.fromkeys(("epoch", "lr", "train_loss", "val_loss"), 0.5) | {"epoch": epoch} for epoch in range(1, 6)
+    ]
+    log.mark_sent(history[:1])  # a resumed run's
     log.metrics(history[:3])
     log.metrics(history)
     assert [epoch for name, epoch in told if name == "lr"] == [2, 3, 4, 5]

@@ -16,8 +16,8 @@ import evaluate
 import plot_confusion_matrix
 import preprocess_fer2013
 import train
-from datasets.parts import fold_parts, limited, selecting_part, soften
 from datasets.storage import read_faces
+from datasets.train_val import limited, soften, train_val_folds, train_val_split
 from engine import loop, saving
 from engine.evaluation.predictions import write_predictions
 from models.checkpoint import load_checkpoint
@@ -185,7 +185,7 @@ def test_soft_targets_that_would_leak_are_refused(faces_file, tmp_path, capsys, 
 
 
 def test_limited_faces_are_of_all_classes_where_the_file_is_sorted(ckplus_file):
-    part = fold_parts(read_faces(ckplus_file), None)[0]
+    part = train_val_folds(read_faces(ckplus_file), None)[0]
     few = limited(part, 60)
     assert len(few.train_pixels) == len(few.train_targets) == len(few.train_index) == 60
     assert set(few.train_targets) == set(part.train_targets) and limited(part, 10**6) is limited(part, None) is part
@@ -208,7 +208,7 @@ def test_epochs_of_a_run_with_finished_folds_stay(ten_folds, capsys):
 
 
 def test_soft_targets_are_mixed_by_row(faces_file):
-    part = selecting_part(read_faces(faces_file))
+    part = train_val_split(read_faces(faces_file))
     index = np.arange(len(part.train_index))[::-1]
     probabilities = np.random.default_rng(0).dirichlet(np.ones(7), len(index))
     labels = part.train_targets[index]
@@ -228,12 +228,12 @@ def test_parts_of_folds_are_disjoint_and_complete(ckplus_file, faces_file):
     for file, protocol in ((ckplus_file, "subject"), (faces_file, "subject")):
         data = read_faces(file)
         split = data.splits["data" if "data" in data.splits else "Training"]
-        parts = fold_parts(data, 5, protocol)
+        parts = train_val_folds(data, 5, protocol)
         assert len(parts) == 5
         for part in parts:
-            assert not set(part.train_index) & set(part.test_index)
-            assert len(part.train_index) + len(part.test_index) == len(split)
-            assert (split.pixels[part.test_index] == part.test.pixels).all()
+            assert not set(part.train_index) & set(part.val_index)
+            assert len(part.train_index) + len(part.val_index) == len(split)
+            assert (split.pixels[part.val_index] == part.val.pixels).all()
 
 
 def test_shared_classes_carry_over_by_name(ckplus_file, faces_file, tmp_path, capsys):
@@ -260,7 +260,7 @@ def test_shared_classes_carry_over_by_name(ckplus_file, faces_file, tmp_path, ca
         (["--folds", "some"], "--folds some"),
         (["--folds", "1"], "--folds 1"),
         (["--folds", "0"], "--folds 0"),
-        (["--schedule", "plateau"], "which is to decide nothing here"),
+        (["--schedule", "plateau"], "which is a test set"),
         (["--fold", "11"], "10 folds"),
         (["--select-on", "PrivateTest"], "test is possible"),
         (["--protocol", "frame", "--folds", "5"], "10 folds"),

@@ -14,12 +14,12 @@ from PIL import Image
 import visualize
 from datasets.photographs import CASCADE, MARGIN, Box, crop_face, find_faces, load_image
 from datasets.views import make_views
+from engine.annotate import detect
 from engine.explain import occlusion_map
+from engine.face_table import cells, faces_table
 from engine.figures import faces as face_figure
 from engine.figures.faces import AnnotatedImage, Face, how_many_fit, percent
-from engine.figures.table import cells, faces_table
 from engine.predict import predict
-from engine.visualize import find
 from models.build import build_model
 from models.checkpoint import load_classifier, save_checkpoint
 
@@ -155,9 +155,9 @@ def test_margin_is_for_boxes_not_for_the_whole_image():
     picture, path = load_image(PORTRAIT), Path(PORTRAIT)
     (box,) = find_faces(picture)
     for asked, used in ((None, MARGIN), (0.5, 0.5)):
-        found = find(path, "on", asked, 48)
+        found = detect(path, "on", asked, 48)
         assert np.array_equal(found.crops[0], crop_face(picture, box, used))
-    assert np.array_equal(find(path, "off", 0.5, 48).crops[0], crop_face(picture, Box(0, 44, 512, 512), 0))
+    assert np.array_equal(detect(path, "off", 0.5, 48).crops[0], crop_face(picture, Box(0, 44, 512, 512), 0))
 
 
 def test_a_folder_is_its_pictures_without_the_figure(look, refused, tmp_path):

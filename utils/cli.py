@@ -1,7 +1,7 @@
 """What every script's command line has in common: one-line errors, defaults in the help, late imports.
 
 PyTorch takes seconds to import, and `--help` or a mistyped flag should answer at once. So a script takes the modules
-that need it with `late`, at its head like any other import, and they are loaded when the flags have been read.
+that need it with `lazy_module`, at its head like any other import, and they are loaded when the flags have been read.
 """
 
 import argparse
@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 
-class late:
-    """A module that is imported when something in it is asked for first: `loop = late("engine.loop")`."""
+class lazy_module:
+    """A module that is imported when something in it is asked for first: `loop = lazy_module("engine.loop")`."""
 
     def __init__(self, module: str) -> None:
         self._module = module

@@ -1,9 +1,12 @@
 """Files that are either whole or not there."""
 
+import hashlib
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -48,6 +51,20 @@ def held(folder: str | Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def source_digest(path: str | Path) -> str:
+    """SHA-256 of a file; of a folder, over the sorted relative names and digests of its files (hidden ones apart)."""
+    path = Path(path)
+    if path.is_file():
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    total = hashlib.sha256()
+    names = {file.relative_to(path).as_posix(): file for file in path.rglob("*") if file.is_file()}
+    for name in sorted(names):
+        if not any(part.startswith(".") for part in name.split("/")):
+            total.update(f"{name}\0{source_digest(names[name])}\n".encode())
+    return total.hexdigest()
+
+
 def check_writable(folder: str | Path) -> None:
     """Raise ValueError if nothing can be written into `folder`; make nothing yet.
 
@@ -60,3 +77,14 @@ def check_writable(folder: str | Path) -> None:
         raise ValueError(f"cannot write into {folder}: {there} is a file; give another folder")
     if not os.access(there, os.W_OK | os.X_OK):
         raise ValueError(f"cannot write into {folder}: no permission in {there}; give another folder")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """JSON, indented, whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

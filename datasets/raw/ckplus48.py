@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from datasets.storage import SIDE, Split, source_digest
+from datasets.storage import SIDE, Split
+from utils.files import source_digest
 
 FOLDERS = ("anger", "disgust", "fear", "happy", "sadness", "surprise", "contempt")  # in the order of the classes
 IMAGES = (".png", ".jpg", ".jpeg")
@@ -132,7 +133,7 @@ def files_in(folder: Path, endings: Sequence[str]) -> list[Path]:
 
 
 def files_digest(roots: Sequence[Path], files: Sequence[Path]) -> str:
-    """SHA-256 of some files as `storage.source_digest` makes it of a folder, had it these alone.
+    """SHA-256 of some files as `files.source_digest` makes it of a folder, had it these alone.
 
     Their names count from the one of `roots` that they lie in, so that it is all the same where --source points.
     """

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from datasets.ckplus import KNOWN_COUNTS, SEQUENCES, SUBJECTS
-from datasets.names import CKPLUS_CLASSES
+from datasets.ckplus import SEQUENCES, SUBJECTS
+from datasets.names import CKPLUS_CLASSES, OFFICIAL_COUNTS
 from datasets.storage import Split
 from datasets.synthetic.faces import draw_faces
 
@@ -20,7 +20,7 @@ def draw_split(faces: int, seed: int) -> Split:
     """
     if faces < LEAST:
         raise ValueError(f"{faces} faces are fewer than one sequence of each class: give {LEAST} or more")
-    known = np.array(KNOWN_COUNTS["data"]) // 3
+    known = np.array(OFFICIAL_COUNTS["ckplus"]["data"]) // 3
     counts = np.maximum(1, np.round(known * faces / 3 / SEQUENCES).astype(int))
     label = np.repeat(np.arange(len(CKPLUS_CLASSES)), counts)  # (n,) a sequence each
     people = max(counts.max(), round(len(label) * SUBJECTS / SEQUENCES))

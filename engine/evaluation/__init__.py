@@ -1,1 +1,1 @@
-"""From checkpoints and faces to an accuracy that can be published: `test.evaluate` and what it is made of."""
+"""From checkpoints and faces to an accuracy that can be published: `testing.evaluate` and what it is made of."""

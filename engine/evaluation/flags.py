@@ -8,7 +8,7 @@ from utils.cli import positive_int
 
 
 def add_test_flags(parser: argparse.ArgumentParser) -> None:
-    """What `engine.evaluation.evaluate` needs to know besides the checkpoints."""
+    """What `engine.evaluation.testing` needs to know besides the checkpoints."""
     data = parser.add_argument_group("faces")
     data.add_argument("--dataset", choices=DATASETS, help="which faces (default: the checkpoint's)")
     data.add_argument("--data", type=Path, metavar="PATH", help="HDF5 file (default: data/<dataset>.h5)")

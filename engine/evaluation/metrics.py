@@ -115,7 +115,7 @@ def calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int =
 
 
 def mean_by_group(labels: Any, probabilities: Any, groups: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return one label (g,) and one mean probability row (g, c) a group, in the order of the groups' names.
+    """Return one label (g,) and one mean probability row (g, c) per group, in the order of the groups' names.
 
     For CK+: the groups are the sequences, and a sequence's score is the mean of its frames' scores. Raises
     ValueError where a group has two labels.
@@ -131,10 +131,15 @@ def mean_by_group(labels: Any, probabilities: Any, groups: Sequence[str]) -> tup
     return y[first], sums / np.bincount(which)[:, None]
 
 
-def sequence_names(columns: Mapping[str, Any]) -> list[str]:
-    """A name for the sequence of every face; they are counted from 1 for every subject, and for every fold apart."""
+def sequence_accuracy(labels: Any, probabilities: Any, columns: Mapping[str, Any]) -> dict[str, Any]:
+    """`accuracy_interval` over sequences, whose score is the mean of their frames' scores.
+
+    columns: subject, sequence (counted from 1 for every subject) and, for a k-fold run, fold, each of length n.
+    """
     there = [columns[name] for name in ("fold", "subject", "sequence") if name in columns]
-    return ["/".join(map(str, names)) for names in zip(*there, strict=True)]
+    names = ["/".join(map(str, key)) for key in zip(*there, strict=True)]
+    sequence_labels, means = mean_by_group(labels, probabilities, names)
+    return accuracy_interval(means.argmax(1) == sequence_labels)
 
 
 def check_inputs(labels: Any, probabilities: Any, class_names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

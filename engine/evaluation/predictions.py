@@ -1,10 +1,10 @@
-"""predictions.csv: one row a face, readable by any spreadsheet.
+"""predictions.csv: one row per face, readable by any spreadsheet.
 
     index,label,prediction,Angry,Disgust,...,Neutral[,subject,sequence,fold]
 
 index: the face's row in its split of the HDF5 file, from 0 (a face that is tested in two folds has two rows).
 label, prediction: class indices, whole numbers in the order of the probability columns.
-One probability column a class, named after it; nine digits, enough to tell any two float32 apart.
+One probability column per class, named after it; nine digits, enough to tell any two float32 apart.
 subject, sequence, fold: only where they exist (CK+), always last.
 """
 
@@ -85,7 +85,7 @@ def read_predictions(path: str | Path) -> Predictions:
     names = tuple(name for name in table if name not in FIRST + EXTRA)
     if missing or not names:
         wanted = ", ".join(FIRST)
-        raise ValueError(f"{path} is not a predictions.csv: it needs the columns {wanted} and one a class")
+        raise ValueError(f"{path} is not a predictions.csv: it needs the columns {wanted} and one per class")
     if not len(table):
         raise ValueError(f"{path} has no rows")
     for name in FIRST + names:

@@ -5,19 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from datasets.names import VIEWS
-from datasets.parts import Part
-from engine.evaluation.metrics import compute_metrics
 from engine.evaluation.predictions import write_predictions
+from engine.evaluation.selection import in_words, selection_note
 from engine.figures.confusion import confusion_matrix_figure, mistakes_figure
-from engine.figures.curves import curves_figure, reliability_figure
+from engine.figures.curves import reliability_figure
 from engine.figures.style import save_figure
-from engine.predict import classifier_logits
-from models.checkpoint import load_classifier
-from models.selection import in_words, selection_note
-from utils.runlog import RunLog, read_metrics, write_json
+from utils.files import write_json
 
 
 def headline(metrics: Mapping[str, Any]) -> str:
@@ -63,7 +58,7 @@ def text_report(metrics: Mapping[str, Any]) -> str:
             known.append(f"started from {ancestor['path']} ({how})")
         lines += ["", f"checkpoint {checkpoint['path']}: {', '.join(part for part in known if part)}"]
     note = selection_note(metrics.get("split"), metrics.get("selected_on"))
-    notes = [f"{note}: expect less on faces that had no part in the choice"] if note else []
+    notes = [f"{note}: accuracy on unseen faces will be lower"] if note else []
     lines += [f"note: {text}" for text in notes + list(metrics.get("notes", []))]
     return "\n".join(lines)
 
@@ -73,45 +68,6 @@ def _share(name: str, metrics: Mapping[str, Any], rest: str = "") -> str:
     if metrics.get("ci95"):
         line += f"   95% interval {100 * metrics['ci95'][0]:.2f} to {100 * metrics['ci95'][1]:.2f}"
     return line + (f", {rest}" if rest else "")
-
-
-def write_summary(
-    folder: str | Path,
-    summary: Mapping[str, Any],
-    index: np.ndarray,
-    labels: np.ndarray,
-    probabilities: np.ndarray,
-    extra: Mapping[str, Sequence] | None = None,
-) -> None:
-    """Write a run's summary.json, predictions.csv and confusion_matrix.png into `folder`.
-
-    summary: of `compute_metrics` over these labels and probabilities, with the keys `text_report` knows.
-    """
-    names = list(summary["per_class"])
-    matrix = confusion_matrix_figure(summary["confusion_matrix"], names, title=headline(summary))
-    write_predictions(Path(folder) / "predictions.csv", index, labels, probabilities, names, extra=extra)
-    save_figure(matrix, Path(folder) / "confusion_matrix.png")
-    write_json(Path(folder) / "summary.json", summary)
-
-
-def report_fit(folder: Path, data: Path, part: Part, device: torch.device) -> dict[str, Any]:
-    """Ten-crop of a fit's best.pt on the tested faces, in float32: summary.json, predictions.csv and the figures."""
-    best = folder / "best.pt"
-    classifier = load_classifier(best, device)
-    p = classifier_logits(classifier, part.test.pixels, "ten").softmax(1).numpy()
-    summary = {"split": part.test_name, "views": "ten", "selected_on": part.select_on}
-    summary |= {"checkpoint": str(best), "epoch": classifier.info["epoch"]}
-    summary |= compute_metrics(part.test.labels, p, part.class_names)
-    counts = None if part.selects else classifier.info["epoch"]
-    curves = curves_figure(read_metrics(folder / "metrics.csv"), folder.name, part.test_name, counts=counts)
-    save_figure(curves, folder / "curves.png")
-    write_summary(folder, summary, part.test_index, part.test.labels, p, part.test.extra)
-    low, high = summary["ci95"]
-    log = RunLog(folder)
-    log.line(f"epoch {summary['epoch']}, {headline(summary)}; 95% interval {low:.2%} to {high:.2%}")
-    if not part.fold:
-        log.line(f"next: python evaluate.py --checkpoint {best} --data {data}")
-    return summary
 
 
 def write_report(

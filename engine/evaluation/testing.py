@@ -8,17 +8,18 @@ from typing import Any
 import numpy as np
 
 from datasets.duplicates import twin_mask
-from datasets.parts import fold_parts
-from datasets.storage import FaceSet, Split, read_faces, source_digest
-from engine.evaluation.metrics import accuracy_interval, compute_metrics, mean_by_group, sequence_names
+from datasets.storage import FaceSet, Split, read_faces
+from datasets.train_val import train_val_folds
+from engine.config import read_config
+from engine.evaluation.metrics import accuracy_interval, compute_metrics, sequence_accuracy
 from engine.predict import classifier_probabilities
-from models.checkpoint import Classifier, find_checkpoints, load_classifier
-from models.selection import selected_on
+from models.checkpoint import Classifier, find_checkpoints, load_classifier, selected_on
 from utils.device import pick_device
+from utils.files import source_digest
 
 
 @dataclass(frozen=True)
-class Tested:
+class SplitPredictions:
     """The faces that were tested, their rows in the split, and their mean probabilities, float64 (n, classes)."""
 
     faces: Split
@@ -27,7 +28,7 @@ class Tested:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class EvalSetup:
     """What is tested and how: checkpoints on a split of the faces, which are from the file `data`."""
 
     classifiers: Sequence[Classifier]
@@ -35,28 +36,33 @@ class Evaluation:
     split: str
     data: Path
     views: str = "ten"
-    batch_size: int | None = None  # views a forward pass
+    batch_size: int | None = None  # views per forward pass
     amp: bool = False
 
 
-def load_evaluation(
+def load_setup(
     checkpoints: Sequence[Path],
     dataset: str | None = None,
     data: Path | None = None,
     split: str | None = None,
     device: str = "auto",
-    **how: Any,
-) -> Evaluation:
+    views: str = "ten",
+    batch_size: int | None = None,
+    amp: bool = False,
+) -> EvalSetup:
     """Load checkpoints (files, run folders) and faces, or raise ValueError for what does not fit together.
 
-    dataset, data, split: by default the checkpoint's own set, its usual file, and the split that is for testing.
-    how: views, batch_size, amp.
+    dataset, data, split: by default the checkpoint's own set, the file that its run was trained on (or the usual one),
+        and the split that is for testing.
+    views, batch_size (views per forward pass), amp: as in `engine.predict.predict`.
     """
     on = pick_device(device)
     classifiers = [load_classifier(file, on) for path in checkpoints for file in find_checkpoints(path)]
     for classifier in classifiers:
         if "origin" in classifier.info:
             print(f"{classifier.path}: {classifier.info['origin']}")
+    if data is None and dataset is None:
+        data = _data_of_run(Path(classifiers[0].path))
     data = data or Path("data") / f"{dataset or classifiers[0].dataset}.h5"
     faces = read_faces(data)
     if dataset and dataset != faces.dataset:
@@ -64,11 +70,20 @@ def load_evaluation(
     for classifier in classifiers:
         if classifier.class_names != faces.class_names:
             raise ValueError(
-                f"{classifier.path} tells {', '.join(classifier.class_names)} apart, but {data} is labelled"
+                f"{classifier.path} has the classes {', '.join(classifier.class_names)}, but {data} has"
                 f" {', '.join(faces.class_names)}; give --data with the classes of the checkpoint"
                 f" (it was trained on {classifier.dataset})"
             )
-    return Evaluation(classifiers, faces, choose_split(faces, split, data), data, **how)
+    return EvalSetup(classifiers, faces, choose_split(faces, split, data), data, views, batch_size, amp)
+
+
+def _data_of_run(checkpoint: Path) -> Path | None:
+    """The file that the run of a checkpoint was trained on, if its folder says so and the file is still there."""
+    for folder in checkpoint.absolute().parents[:3]:  # of a fold and a seed, the run's folder is two above
+        if (folder / "args.json").is_file():
+            data = read_config(folder / "args.json").data
+            return data if data.is_file() else None
+    return None
 
 
 def choose_split(faces: FaceSet, name: str | None, source: Path) -> str:
@@ -86,64 +101,65 @@ def choose_split(faces: FaceSet, name: str | None, source: Path) -> str:
     return name
 
 
-def evaluate(test: Evaluation) -> tuple[dict[str, Any], Tested]:
+def evaluate(setup: EvalSetup) -> tuple[dict[str, Any], SplitPredictions]:
     """Return the metrics, all of metrics.json, and what they come from.
 
     Every checkpoint sees the faces as its own input convention says; those of a k-fold run see the fold that they
     were not trained on. With Training among the faces, the accuracy without the pixel-identical twins of training
     faces is there too; where faces belong to sequences, the accuracy over these.
     """
-    faces, split = test.faces, test.split
-    tested = predict_split(test)
+    faces, split = setup.faces, setup.split
+    tested = predict_split(setup)
     labels, probabilities, extra = tested.faces.labels, tested.probabilities, tested.faces.extra
     metrics = compute_metrics(labels, probabilities, faces.class_names)
-    metrics |= {"dataset": faces.dataset, "split": split, "views": test.views, "amp": test.amp}
-    metrics["checkpoints"] = [describe(classifier) for classifier in test.classifiers]
+    metrics |= {"dataset": faces.dataset, "split": split, "views": setup.views, "amp": setup.amp}
+    metrics["checkpoints"] = [describe(classifier) for classifier in setup.classifiers]
     metrics["selected_on"] = _selected_on(metrics["checkpoints"], faces.dataset)
     correct = probabilities.argmax(1) == labels
     if "Training" in faces.splits and split != "Training":
         twins = twin_mask(tested.faces.pixels, faces.splits["Training"].pixels)
         metrics["without_twins"] = accuracy_interval(correct[~twins])
     if "sequence" in extra:
-        sequence_labels, means = mean_by_group(labels, probabilities, sequence_names(extra))
-        metrics["sequences"] = accuracy_interval(means.argmax(1) == sequence_labels)
-    trained = any(classifier.dataset == faces.dataset for classifier in test.classifiers)
+        metrics["sequences"] = sequence_accuracy(labels, probabilities, extra)
+    trained = any(classifier.dataset == faces.dataset for classifier in setup.classifiers)
     if "fold" in extra:
         metrics["notes"] = ["every fold's network was tested on the faces of its fold, on which it was not trained"]
     elif trained and split in ("Training", "data"):
         metrics["notes"] = [f"the network was trained on faces of {split}; on new ones it will do worse"]
-    metrics["data"] = str(test.data)
+    metrics["data"] = str(setup.data)
     return metrics, tested
 
 
-def predict_split(test: Evaluation) -> Tested:
+def predict_split(setup: EvalSetup) -> SplitPredictions:
     """Test every checkpoint on all of the split, or, if they come from a k-fold run on it, on its own fold."""
-    split = test.faces.splits[test.split]
-    if test.split not in ("Training", "data") or any(c.info.get("fold") is None for c in test.classifiers):
-        return Tested(split, np.arange(len(split)), mean_probabilities(test.classifiers, split.pixels, test))
+    split = setup.faces.splits[setup.split]
+    if setup.split not in ("Training", "data") or any(c.info.get("fold") is None for c in setup.classifiers):
+        return SplitPredictions(
+            split, np.arange(len(split)), mean_probabilities(setup.classifiers, split.pixels, setup)
+        )
     by_fold: dict[tuple, list[Classifier]] = {}
-    for classifier in test.classifiers:
+    for classifier in setup.classifiers:
         by_fold.setdefault(tuple(classifier.info["fold"].values()), []).append(classifier)
     index, probabilities, numbers = [], [], []
     for (number, folds, protocol), group in by_fold.items():
-        own = fold_parts(test.faces, folds, protocol)[number - 1]
+        own = train_val_folds(setup.faces, folds, protocol)[number - 1]
         for classifier in group:
             if classifier.info.get("data_sha256", own.data_sha256) != own.data_sha256:
                 raise ValueError(
-                    f"{classifier.path} was trained on other faces than those of {test.split} here, so it is not known"
+                    f"{classifier.path} was trained on other faces than those of {setup.split} here, so it is not known"
                     " which of these it has seen; give --data with the file that it was trained on"
                 )
-        index.append(own.test_index)
-        probabilities.append(mean_probabilities(group, own.test.pixels, test))
-        numbers.append(np.full(len(own.test_index), number))
+        index.append(own.val_index)
+        probabilities.append(mean_probabilities(group, own.val.pixels, setup))
+        numbers.append(np.full(len(own.val_index), number))
     rows = np.concatenate(index)
     extra = {name: values[rows] for name, values in split.extra.items()} | {"fold": np.concatenate(numbers)}
-    return Tested(Split(split.pixels[rows], split.labels[rows], extra), rows, np.concatenate(probabilities))
+    return SplitPredictions(Split(split.pixels[rows], split.labels[rows], extra), rows, np.concatenate(probabilities))
 
 
-def mean_probabilities(classifiers: Sequence[Classifier], pixels: np.ndarray, test: Evaluation) -> np.ndarray:
+def mean_probabilities(classifiers: Sequence[Classifier], pixels: np.ndarray, setup: EvalSetup) -> np.ndarray:
     """Softmax of each checkpoint's logits, averaged over the checkpoints: float64 (n, classes)."""
-    total = sum(classifier_probabilities(c, pixels, test.views, test.batch_size, test.amp) for c in classifiers)
+    total = sum(classifier_probabilities(c, pixels, setup.views, setup.batch_size, setup.amp) for c in classifiers)
     return total / len(classifiers)
 
 

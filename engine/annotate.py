@@ -30,7 +30,7 @@ SMALLEST = 16  # pixels; below that nobody sees a face
 DRAWN = {1: 640, 5: 1200}  # faces, from -> pixels of the photograph's long side in the figure
 
 
-class Found(NamedTuple):
+class DetectedFaces(NamedTuple):
     """A photograph and its faces, before the network has seen them."""
 
     path: Path
@@ -42,16 +42,16 @@ class Found(NamedTuple):
     detector: str | None  # None: the box is the whole image
 
 
-def find(path: Path, detect: str, margin: float | None, size: int) -> Found:
-    """Read an image and cut out its faces, or, as `detect` says, its middle."""
+def detect(path: Path, mode: str, margin: float | None, size: int) -> DetectedFaces:
+    """Read an image and cut out its faces, or, as `mode` (auto, on, off) says, its middle."""
     rgb = load_image(path)
     h, w = rgb.shape[:2]
     if min(h, w) < SMALLEST:
         raise ValueError(f"{path} is {w}x{h} pixels; a face needs {SMALLEST}x{SMALLEST} at least")
     boxes: list[Box] = []
-    if detect == "on" or (detect == "auto" and not is_face_crop(rgb)):
+    if mode == "on" or (mode == "auto" and not is_face_crop(rgb)):
         boxes = find_faces(rgb)
-        if not boxes and detect == "on":
+        if not boxes and mode == "on":
             raise ValueError(f"no face found in {path}; --detect off takes the whole image for one")
         if not boxes:
             print(f"{printable(path)}: no face found, the whole image is taken for one", file=sys.stderr)
@@ -62,10 +62,10 @@ def find(path: Path, detect: str, margin: float | None, size: int) -> Found:
     small = Image.fromarray(rgb)
     side = [pixels for faces, pixels in DRAWN.items() if faces <= len(boxes)][-1]
     small.thumbnail((side, side))
-    return Found(path, np.asarray(small), w, h, boxes, crops, detector)
+    return DetectedFaces(path, np.asarray(small), w, h, boxes, crops, detector)
 
 
-def ask(classifier: Classifier, found: list[Found], views: str) -> list[AnnotatedImage]:
+def predict_faces(classifier: Classifier, found: list[DetectedFaces], views: str) -> list[AnnotatedImage]:
     """Give every face its probabilities."""
     p = classifier_probabilities(classifier, np.concatenate([photo.crops for photo in found]), views)
     if not np.isfinite(p).all():

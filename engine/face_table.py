@@ -23,7 +23,7 @@ def describe_faces(faces: Sequence[Face], class_names: Sequence[str]) -> list[di
 
 
 def faces_table(images: Sequence[dict[str, Any]]) -> str:
-    """One line a face, in columns of fixed width.
+    """One line per face, in columns of fixed width.
 
     images: dicts with "image", its path, and "faces", as `describe_faces` makes them. The table shows file names,
     or whole paths where two files have one name.

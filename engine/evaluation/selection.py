@@ -1,17 +1,6 @@
-"""Which faces selected a network's epoch, and what must be said beside its accuracy for that."""
-
-from collections.abc import Mapping
-from typing import Any
+"""What must be said beside an accuracy, for the faces that selected the network's epoch."""
 
 from datasets.names import LAST_EPOCH
-
-
-def selected_on(checkpoint: Mapping[str, Any]) -> str | None:
-    """The split that selected the epoch whose weights a checkpoint holds, LAST_EPOCH, or None where nobody knows."""
-    best = checkpoint.get("best")
-    if isinstance(best, dict) and "epoch" in best and best["epoch"] != checkpoint.get("epoch"):
-        return LAST_EPOCH
-    return checkpoint.get("select_on")
 
 
 def selection_note(split: str | None, selected_on: str | None) -> str:

@@ -1,0 +1,122 @@
+"""What a fit says: log.txt and the terminal, metrics.csv, TensorBoard; its first line and its last words."""
+
+import csv
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from datasets.train_val import TrainVal
+from engine.build import Setup
+from engine.config import RunConfig
+from utils.device import describe_device
+from utils.distributed import world
+from utils.files import write_text
+
+
+class RunLog:
+    """Prints, and keeps what was printed in log.txt; writes metrics.csv, and TensorBoard events where installed.
+
+    A silent one does nothing: of several processes that share a fit, one speaks.
+    """
+
+    def __init__(self, folder: Path, tensorboard: bool = False, silent: bool = False) -> None:
+        self.folder, self.silent = folder, silent
+        self.writer, self.sent = None, 0  # TensorBoard's, and the epochs it has been told
+        if silent:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        if tensorboard:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                pass
+            else:
+                self.writer = SummaryWriter(str(folder / "tensorboard"))
+
+    def line(self, text: str = "") -> None:
+        """One line, to the terminal (above a progress bar, if one is drawn) and to log.txt."""
+        if self.silent:
+            return
+        tqdm.write(text, file=sys.stdout)
+        sys.stdout.flush()
+        with open(self.folder / "log.txt", "a", encoding="utf-8") as file:
+            file.write(text + "\n")
+
+    def metrics(self, history: Sequence[Mapping[str, float]]) -> None:
+        """Write metrics.csv anew from all epochs so far, and send TensorBoard those that it has not got yet."""
+        if self.silent:
+            return
+        write_text(self.folder / "metrics.csv", _csv(history))
+        if self.writer:
+            for row in history[self.sent :]:
+                for name in row.keys() - {"epoch"}:
+                    self.writer.add_scalar(name, row[name], row["epoch"])
+        self.sent = len(history)
+
+    def mark_sent(self, history: Sequence[Mapping[str, float]]) -> None:
+        """TensorBoard has these epochs already."""
+        self.sent = len(history)
+
+    def close(self) -> None:
+        """End TensorBoard's file."""
+        if self.writer:
+            self.writer.close()
+
+
+def _csv(history: Sequence[Mapping[str, float]]) -> str:
+    columns = list(history[0])
+    rows = [",".join(columns)]
+    rows += [",".join(str(row["epoch"]) if c == "epoch" else f"{row[c]:.6g}" for c in columns) for row in history]
+    return "\n".join(rows) + "\n"
+
+
+def read_metrics(path: Path) -> dict[str, list[float]]:
+    """metrics.csv as columns."""
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {name: [float(row[name]) for row in rows] for name in rows[0]}
+
+
+def epoch_line(row: Mapping[str, float], epochs: int, split: str, best: Mapping[str, float] | None, rate: float) -> str:
+    """The fixed-width line of one epoch; `best`: the one selected so far, if any; `rate` of training in faces/s."""
+    chosen = f"  best {best['accuracy']:6.2%} ({best['epoch']:3d})" if best else ""
+    return (
+        f"epoch {row['epoch']:3d}/{epochs}  lr {row['lr']:.5f}"
+        f"  train {row['train_loss']:.4f} {row['train_accuracy']:6.2%}"
+        f"  {split} {row['val_loss']:.4f} {row['val_accuracy']:6.2%}"
+        f"{chosen}  {row['seconds']:6.1f} s  {rate:6.0f} faces/s"
+    )
+
+
+def log_head(log: RunLog, config: RunConfig, data: TrainVal, setup: Setup, shared: bool) -> None:
+    """Write what a fit begins with: network, device, train set and validation set, what selects the epoch."""
+    recipe = config.recipe
+    parameters = sum(p.numel() for p in setup.state.model.parameters())
+    how = ["bfloat16" if setup.amp else "float32"]
+    how += (["compiled"] if setup.compiled else []) + ([f"{world()} processes"] if shared else [])
+    log.line(
+        f"{recipe.model} ({parameters / 1e6:.2f} M parameters), recipe {config.recipe_name}, seed {config.seed}, on"
+        f" {describe_device(setup.device)}, {', '.join(how)}"
+    )
+    log.line(
+        f"train set: {len(data.train_targets)} faces of {config.data}; validation set: {len(data.val)} of"
+        f" {data.val_name} ({recipe.val_views}), {data.how_selected}"
+    )
+
+
+def diverged(row: Mapping[str, float], last: Path) -> ValueError:
+    """The error for a loss that is not finite."""
+    return ValueError(
+        f"the loss is {row['train_loss']} in epoch {row['epoch']}; last good checkpoint:"
+        f" {last if last.exists() else 'none yet'}. Try a lower --lr, --clip-norm 1, or --no-amp"
+    )
+
+
+def interrupted(folder: Path, epoch: int) -> str:
+    """For the log: how an interrupted run goes on."""
+    run_folder = next(path for path in (folder, *folder.parents) if (path / "args.json").exists())
+    begun = (folder / "last.pt").exists()
+    kept = f"continue with: python train.py --resume {run_folder}" if begun else "nothing was saved yet"
+    return f"interrupted in epoch {epoch}; {kept}"
