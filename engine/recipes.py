@@ -185,7 +185,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         ema=0.98,
     ),
     "demo": dict(
-        about="the network for CPUs on drawn faces: two minutes on two cores with bfloat16, ten without",
+        about="the network for CPUs on drawn faces: two minutes on two cores with bfloat16, eleven without",
         base="small",
         epochs=10,
         lr=0.05,
