@@ -25,30 +25,35 @@ report = cli.lazy_module("engine.evaluation.report")
 checkpoint = cli.lazy_module("models.checkpoint")
 
 
-def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
-    """Parse, evaluate, write, print; returns what metrics.json holds."""
+def build_parser() -> argparse.ArgumentParser:
     parser = cli.Parser(prog="evaluate.py", description=__doc__)
     parser.add_argument(
         "--checkpoint",
         nargs="+",
-        type=Path,
+        type=cli.file_path,
         metavar="PATH",
         help=f"files or run folders (best.pt) (default: the weights that come with the project, {WEIGHTS.name})",
     )
     add_test_flags(parser)
     parser.add_argument(
         "--output",
-        type=Path,
+        type=cli.file_path,
         metavar="DIR",
         help="where the files go (default: evaluation-<split>-<views> in the folder that has all checkpoints;"
         f" without --checkpoint in runs/{WEIGHTS.stem})",
     )
     parser.add_argument(
         "--convert",
-        type=Path,
+        type=cli.file_path,
         metavar="OUT",
         help="test nothing: write what testing needs of the checkpoint to OUT, in half precision",
     )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """Parse, evaluate, write, print; returns what metrics.json holds."""
+    parser = build_parser()
     args = parser.parse_args(argv)
     return cli.run(parser, args, convert if args.convert else evaluate)
 
@@ -83,6 +88,9 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
 
 def convert(args: argparse.Namespace) -> dict[str, Any]:
     """Write a release file: no optimizer, half the bytes."""
+    ignored = [name for name in ("dataset", "data", "split", "batch_size", "amp", "output") if getattr(args, name)]
+    if ignored:
+        raise ValueError(f"--{ignored[0].replace('_', '-')} is for testing, and --convert tests nothing; leave it out")
     files = [file for path in args.checkpoint or [WEIGHTS] for file in checkpoint.find_checkpoints(path)]
     if len(files) != 1:
         raise ValueError(f"--convert takes one checkpoint, not {len(files)}")

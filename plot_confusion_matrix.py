@@ -24,23 +24,26 @@ confusion = cli.lazy_module("engine.figures.confusion")
 style = cli.lazy_module("engine.figures.style")
 
 
-def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
-    """Parse, find or make the predictions, draw; returns {confusion_matrix, class_names, title, output}."""
+def build_parser() -> argparse.ArgumentParser:
     parser = cli.Parser(prog="plot_confusion_matrix.py", description=__doc__)
     source = parser.add_argument_group("source, one of").add_mutually_exclusive_group()
     source.add_argument(
         "--run",
-        type=Path,
+        type=cli.file_path,
         metavar="DIR",
         help="run folder: its predictions.csv or its newest evaluation's (of --split and --views, if given);"
         " without one its best.pt is tested",
     )
-    source.add_argument("--predictions", type=Path, metavar="CSV", help="predictions.csv of evaluate.py or train.py")
-    source.add_argument("--checkpoint", type=Path, nargs="+", metavar="PATH", help="as in evaluate.py; it is tested")
+    source.add_argument(
+        "--predictions", type=cli.file_path, metavar="CSV", help="predictions.csv of evaluate.py or train.py"
+    )
+    source.add_argument(
+        "--checkpoint", type=cli.file_path, nargs="+", metavar="PATH", help="as in evaluate.py; it is tested"
+    )
     figure = parser.add_argument_group("figure")
     figure.add_argument(
         "--output",
-        type=Path,
+        type=cli.file_path,
         default=Path("confusion_matrix.png"),
         metavar="FILE",
         help="a .png, .pdf or .svg",
@@ -55,6 +58,12 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     figure.add_argument("--width", type=float, default=4.2, metavar="INCHES", help="3.3 is a column, 7 a page")
     add_test_flags(parser)
     parser.set_defaults(views=None)  # None: those of the predictions that are there, ten for a test
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """Parse, find or make the predictions, draw; returns {confusion_matrix, class_names, title, output}."""
+    parser = build_parser()
     return cli.run(parser, parser.parse_args(argv), plot)
 
 
@@ -80,10 +89,10 @@ def plot(args: argparse.Namespace) -> dict[str, Any]:
 
 def find_metrics(args: argparse.Namespace) -> tuple[dict[str, Any], str | Path]:
     """Read the metrics that are there, or test the checkpoint; and the file that they are of."""
-    asked = [f"--{name}" for name in ("dataset", "data", "amp") if getattr(args, name)]
+    asked = [f"--{name.replace('_', '-')}" for name in ("dataset", "data", "batch_size", "amp") if getattr(args, name)]
     if args.predictions and asked:
-        raise ValueError(f"{asked[0]} is for checkpoints; --predictions are drawn as they are")
-    wanted = {name: value for name, value in (("split", args.split), ("views", args.views)) if value}
+        raise ValueError(f"{asked[0]} is for checkpoints; --predictions are drawn as they are; leave it out")
+    wanted = {name: value for name, value in (("split", args.split), ("views", args.views)) if value is not None}
     predictions = args.predictions
     if args.run and not asked:
         predictions = recorded.find_predictions(args.run, wanted)

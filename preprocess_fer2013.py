@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datasets.names import DATASETS, OFFICIAL_COUNTS, USUAL_SOURCES
-from utils.cli import Parser, lazy_module, positive_int, run
+from utils.cli import Parser, file_path, lazy_module, non_negative_int, positive_int, run
+from utils.files import check_writable
 
 fer2013 = lazy_module("datasets.fer2013")
 ckplus = lazy_module("datasets.ckplus")
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 
 FACES = {"synthetic": 2048, "synthetic-ckplus": 981}  # to draw; these sets have no source
+MOST_FACES = 10**6  # hours of drawing
 
 
 def preprocess(args: argparse.Namespace) -> "FaceSet":
@@ -65,6 +67,7 @@ def read_or_draw(args: argparse.Namespace) -> "FaceSet":
 
 def check_output(output: Path, source: Path | None) -> None:
     """Refuse, before anything is read, to write over what cannot be an older output."""
+    check_writable(output.parent)
     if output.is_dir():
         raise ValueError(f"{output} is a folder: give --output a file name, such as {output / 'fer2013.h5'}")
     if source is not None and output.exists() and source.exists() and os.path.samefile(output, source):
@@ -76,13 +79,13 @@ def check_output(output: Path, source: Path | None) -> None:
             raise ValueError(f"--output {output} is there and is no HDF5 file: move it away or name another file")
 
 
-def make_parser() -> Parser:
+def build_parser() -> Parser:
     parser = Parser(prog="preprocess_fer2013.py", description=__doc__)
     parser.add_argument("--dataset", choices=DATASETS, default="fer2013", help="what to read or draw")
     sources = ", ".join(f"{path} for {name}" for name, path in USUAL_SOURCES.items())
-    parser.add_argument("--source", type=Path, metavar="PATH", help=f"the raw data (default: {sources})")
+    parser.add_argument("--source", type=file_path, metavar="PATH", help=f"the raw data (default: {sources})")
     parser.add_argument(
-        "--output", type=Path, metavar="PATH", help="HDF5 file to write or to replace (default: data/<dataset>.h5)"
+        "--output", type=file_path, metavar="PATH", help="HDF5 file to write or to replace (default: data/<dataset>.h5)"
     )
     drawn = parser.add_argument_group("synthetic, synthetic-ckplus")
     drawn.add_argument(
@@ -92,7 +95,7 @@ def make_parser() -> Parser:
         help="faces to draw: for Training, where PublicTest and PrivateTest get an eighth each, or for all sequences "
         f"of synthetic-ckplus together (default: {', '.join(f'{n} for {name}' for name, n in FACES.items())})",
     )
-    drawn.add_argument("--seed", type=int, help="seed of the drawing (default: 0)")
+    drawn.add_argument("--seed", type=non_negative_int, help="seed of the drawing (default: 0)")
     return parser
 
 
@@ -107,8 +110,8 @@ def complete(parser: Parser, args: argparse.Namespace) -> argparse.Namespace:
         args.seed = 0 if args.seed is None else args.seed
         if args.dataset == "synthetic" and args.faces < 8:
             parser.error(f"--faces {args.faces} leaves none for PublicTest and PrivateTest: give 8 or more")
-        if args.seed < 0:
-            parser.error(f"--seed {args.seed}: give 0 or more")
+        if args.faces > MOST_FACES:
+            parser.error(f"--faces {args.faces}: {MOST_FACES} is the most that are drawn")
     elif args.source is None:
         args.source = Path(USUAL_SOURCES[args.dataset])
     args.output = args.output or Path("data") / f"{args.dataset}.h5"
@@ -116,7 +119,7 @@ def complete(parser: Parser, args: argparse.Namespace) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> "FaceSet":
-    parser = make_parser()
+    parser = build_parser()
     args = complete(parser, parser.parse_args(argv))
     return run(parser, args, preprocess)
 

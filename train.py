@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from datasets.names import DATASETS
 from engine.config import RunConfig, config_from_flags, resumed_config
 from engine.recipes import RECIPES, add_recipe_flags
-from utils.cli import Parser, lazy_module, positive_int, run
+from utils.cli import Parser, file_path, lazy_module, non_negative_int, positive_int, run
 
 build = lazy_module("engine.build")  # data, network, optimizer
 loop = lazy_module("engine.loop")  # one epoch
@@ -51,12 +51,16 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(prog="train.py", description=__doc__, epilog=f"recipes:\n{recipes}")
     parser.add_argument("--recipe", default="default", choices=RECIPES, help="named set of options (engine/recipes.py)")
     parser.add_argument("--dataset", choices=DATASETS, help="which faces (default: what --data holds, or fer2013)")
-    parser.add_argument("--data", type=Path, metavar="PATH", help="HDF5 file (default: data/<dataset>.h5)")
-    parser.add_argument("--output", type=Path, default=Path("runs"), metavar="DIR", help="where run folders are made")
+    parser.add_argument("--data", type=file_path, metavar="PATH", help="HDF5 file (default: data/<dataset>.h5)")
+    parser.add_argument(
+        "--output", type=file_path, default=Path("runs"), metavar="DIR", help="where run folders are made"
+    )
     parser.add_argument("--name", help="name of the run folder (default: made of data set, model, recipe and seed)")
-    parser.add_argument("--resume", type=Path, metavar="DIR", help="run folder to continue, with its own options")
-    parser.add_argument("--init", type=Path, metavar="CKPT", help="checkpoint whose weights training starts from")
-    parser.add_argument("--seed", type=int, default=0, help="seed for initial weights, data order and augmentation")
+    parser.add_argument("--resume", type=file_path, metavar="DIR", help="run folder to continue, with its own options")
+    parser.add_argument("--init", type=file_path, metavar="CKPT", help="checkpoint whose weights training starts from")
+    parser.add_argument(
+        "--seed", type=non_negative_int, default=0, help="seed for initial weights, data order and augmentation"
+    )
     parser.add_argument("--seeds", type=positive_int, default=1, metavar="N", help="train N times: seed, seed + 1, ...")
     parser.add_argument("--limit", type=positive_int, metavar="N", help="train on N faces only, evenly spread")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
@@ -76,7 +80,9 @@ def build_parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--protocol", default="subject", choices=("subject", "frame"), help="CK+ folds: by person, or the older ones"
     )
-    group.add_argument("--soft-targets", type=Path, metavar="CSV", help="predictions.csv of a k-fold run on this data")
+    group.add_argument(
+        "--soft-targets", type=file_path, metavar="CSV", help="predictions.csv of a k-fold run on this data"
+    )
     group.add_argument(
         "--soft-weight", type=float, default=0.5, metavar="W", help="weight of the predictions in the target, 0 to 1"
     )
@@ -98,6 +104,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
 def start(args: argparse.Namespace) -> dict[str, Any]:
     """A new run."""
     config = config_from_flags(args)
+    files.check_writable(config.output)
     splits = build.build_data(config)
     config = replace(config, dataset=splits[0].dataset)
     with distributed.processes():

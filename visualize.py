@@ -17,7 +17,7 @@ from typing import Any
 
 from datasets.names import VIEWS
 from models import WEIGHTS
-from utils.cli import Parser, lazy_module, printable, run, say
+from utils.cli import Parser, file_path, lazy_module, printable, run, say
 from utils.files import check_writable, replacing
 
 annotate = lazy_module("engine.annotate")
@@ -37,11 +37,11 @@ def build_parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--image",
         nargs="+",
-        type=Path,
+        type=file_path,
         metavar="PATH",
         help=f"images, or folders of them ({' '.join(IMAGE_ENDINGS)}) (default: matplotlib's sample portrait)",
     )
-    group.add_argument("--checkpoint", type=Path, default=WEIGHTS, metavar="PATH", help="checkpoint to use")
+    group.add_argument("--checkpoint", type=file_path, default=WEIGHTS, metavar="PATH", help="checkpoint to use")
     group.add_argument(
         "--detect",
         default="auto",
@@ -56,9 +56,15 @@ def build_parser() -> argparse.ArgumentParser:
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
     group = parser.add_argument_group("output")
     group.add_argument(
-        "--output", type=Path, default=Path("runs/visualize.png"), metavar="PATH", help="figure: .png, .pdf or .svg"
+        "--output",
+        type=file_path,
+        default=Path("runs/visualize.png"),
+        metavar="PATH",
+        help="figure: .png, .pdf or .svg",
     )
-    group.add_argument("--json", metavar="PATH", help="write the scores as JSON; - prints them, instead of the table")
+    group.add_argument(
+        "--json", type=json_path, metavar="PATH", help="write the scores as JSON; - prints them, instead of the table"
+    )
     group.add_argument(
         "--explain",
         action=argparse.BooleanOptionalAction,
@@ -152,6 +158,11 @@ def sample_portrait() -> Path:
     """Grace Hopper, 1984: the photograph of a face that is on every machine with matplotlib."""
 
     return Path(matplotlib_cbook.get_sample_data("grace_hopper.jpg", asfileobj=False))
+
+
+def json_path(text: str) -> str:
+    """argparse type for `--json`: a path, or - for the terminal."""
+    return str(file_path(text))
 
 
 def margin(text: str) -> float:

@@ -17,7 +17,7 @@ from benchmarks import preprocess, startup
 from benchmarks.measure import Row, say, table, training_set
 from engine.recipes import RECIPES
 from models import MODELS, model_name
-from utils.cli import Parser, lazy_module, positive_int, run
+from utils.cli import Parser, file_path, lazy_module, non_negative_int, positive_int, run
 from utils.files import check_writable, write_json
 
 testing, input, training, accuracy = (
@@ -33,9 +33,15 @@ NAMES = ("preprocess", "startup", "test", "input", "train", "accuracy")
 def build_parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--only", nargs="+", choices=NAMES, metavar="NAME", help=f"of {', '.join(NAMES)}")
-    parser.add_argument("--data", type=Path, default=Path("data/fer2013.h5"), metavar="PATH", help="faces to train on")
     parser.add_argument(
-        "--source", type=Path, default=Path("data/fer2013.csv"), metavar="CSV", help="what preprocess reads, unpacked"
+        "--data", type=file_path, default=Path("data/fer2013.h5"), metavar="PATH", help="faces to train on"
+    )
+    parser.add_argument(
+        "--source",
+        type=file_path,
+        default=Path("data/fer2013.csv"),
+        metavar="CSV",
+        help="what preprocess reads, unpacked",
     )
     parser.add_argument("--repeats", type=positive_int, default=3, metavar="N", help="measurements of each side")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
@@ -50,8 +56,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--steps", type=positive_int, metavar="N", help="of train, a repeat (default: 100 on a GPU)")
     parser.add_argument("--faces", type=positive_int, metavar="N", help="use the first N at most: a quick look")
-    parser.add_argument("--workers", type=int, default=2, metavar="N", help="processes of the usual DataLoader")
-    parser.add_argument("--json", type=Path, metavar="PATH", help="also write every value to this file")
+    parser.add_argument(
+        "--workers", type=non_negative_int, default=2, metavar="N", help="processes of the usual DataLoader"
+    )
+    parser.add_argument("--json", type=file_path, metavar="PATH", help="also write every value to this file")
     group = parser.add_argument_group("accuracy")
     group.add_argument("--accuracy", type=float, default=0.6, metavar="X", help="to reach on PublicTest, 0 to 1")
     group.add_argument("--both", action="store_true", help="train the usual way too, which takes long")
@@ -73,8 +81,6 @@ def benchmark(args: argparse.Namespace) -> dict[str, Any]:
     models = [model_name(name) for name in args.models or ()]
     if not 0 < args.accuracy <= 1:
         raise ValueError(f"--accuracy {args.accuracy}: a part is wanted, above 0 and up to 1 (0.6 is 60%)")
-    if args.workers < 0:
-        raise ValueError(f"--workers {args.workers}: must be 0 or more")
     if args.json:
         check_writable(args.json.parent)
     rows: list[Row] = []

@@ -120,7 +120,7 @@ def training_set(data: Path, faces: int | None = None) -> "TrainVal":
 
     Speed does not depend on what a face shows.
     """
-    if data.is_file():
+    if data.exists():
         return train_val.limited(train_val.train_val_split(storage.read_faces(data)), faces)
     say(f"{data} is not there: random pixels stand in")
     split = storage.Split(*random_faces(faces or FACES))

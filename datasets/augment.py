@@ -57,6 +57,12 @@ def draw(augment: Augment, n: int, size: int, rng: np.random.Generator) -> dict[
     margin = size + 2 * augment.pad - augment.crop
     if margin < 0:
         raise ValueError(f"a crop of {augment.crop} does not fit into {size} + 2 x {augment.pad} pixels")
+    beyond = augment.pad + round(augment.translate * size)
+    if beyond >= size:
+        raise ValueError(
+            f"--pad {augment.pad} and --translate {augment.translate} reach {beyond} pixels beyond the face;"
+            f" {size - 1} is the most, as its margins are its mirror image"
+        )
 
     def some(limit: float) -> np.ndarray:
         """Uniform in +-limit for those whom `probability` chooses, 0 for the others."""

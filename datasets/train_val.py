@@ -55,6 +55,8 @@ def train_val_of_run(
     CK+ is always a k-fold run; FER2013 is one where `folds` or `fold` is given. Raises ValueError for what cannot be.
     """
     if not (folds or fold or "data" in faces.splits):
+        if protocol == "frame":
+            raise ValueError("--protocol frame: these are folds of CK+, and no folds were asked for; leave it out")
         return [train_val_split(faces, select_on)]
     if select_on not in (None, "test"):
         raise ValueError(f"--select-on {select_on}: in folds only test is possible")
@@ -73,8 +75,8 @@ def train_val_split(faces: FaceSet, select_on: str | None = None) -> TrainVal:
         raise ValueError(f"there is no split Training, only {', '.join(faces.splits)}")
     if select_on == "Training":
         raise ValueError("--select-on Training: the training set cannot select the epoch")
-    if select_on and select_on not in faces.splits:
-        raise ValueError(f"--select-on {select_on}: there are {', '.join(faces.splits)}")
+    if select_on is not None and select_on not in faces.splits:
+        raise ValueError(f"--select-on {select_on!r}: there are {', '.join(faces.splits)}")
     name = select_on or "PublicTest"
     if name in faces.splits:
         everything = np.arange(len(faces.splits["Training"]))

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -10,6 +11,7 @@ from datasets.names import DATASETS
 from engine.recipes import Recipe, check_recipe, make_recipe
 from models import model_name
 
+SEEDS = 1000  # at most; each is a whole training
 CHANGEABLE = ("data", "device", "compile", "epochs")  # flags that --resume accepts
 
 
@@ -42,8 +44,17 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         """ValueError that names the flag whose value makes no sense."""
-        if self.folds not in (None, "all") and not (self.folds.isdigit() and int(self.folds) > 1):
-            raise ValueError(f"--folds {self.folds}: give a whole number of 2 or more, or all")
+        plain = self.folds is not None and self.folds.isascii() and self.folds.isdigit() and len(self.folds) < 10
+        if self.folds not in (None, "all") and not (plain and int(self.folds) > 1):
+            raise ValueError(f"--folds {self.folds!r}: give a whole number of 2 or more, or all")
+        if not 1 <= self.seeds <= SEEDS:
+            raise ValueError(f"--seeds {self.seeds}: give 1 to {SEEDS}")
+        if self.seed < 0:
+            raise ValueError(f"--seed {self.seed}: must be 0 or more")
+        if self.name is not None:
+            plain = self.name.strip() and self.name != ".." and Path(self.name).name == self.name
+            if not plain or len(os.fsencode(self.name)) > 200:
+                raise ValueError(f"--name {self.name[:60]!r}: a plain folder name is wanted; --output says where it is")
         if not 0 <= self.soft_weight <= 1:
             raise ValueError(f"--soft-weight {self.soft_weight}: must lie between 0 and 1")
 
@@ -65,6 +76,10 @@ def config_from_flags(args: argparse.Namespace) -> RunConfig:
     given = {f.name: getattr(args, f.name) for f in fields(Recipe) if hasattr(args, f.name)}
     recipe = make_recipe(args.recipe, given)
     own = {f.name: getattr(args, f.name) for f in fields(RunConfig) if f.name not in ("recipe", "recipe_name")}
+    if args.soft_weight != RunConfig.soft_weight and not args.soft_targets:
+        raise ValueError(
+            f"--soft-weight {args.soft_weight}: of which predictions? give --soft-targets too, or leave it out"
+        )
     own["data"] = args.data or Path("data") / f"{args.dataset or DATASETS[0]}.h5"
     return RunConfig(recipe_name=args.recipe, recipe=replace(recipe, model=model_name(recipe.model)), **own)
 

@@ -11,6 +11,8 @@ from typing import Any
 
 from datasets.names import VIEWS
 from engine.schedule import SCHEDULES
+from models import model_name
+from utils.cli import LARGEST
 
 
 def option(
@@ -247,36 +249,40 @@ def add_recipe_flags(parser: argparse.ArgumentParser) -> None:
         )
 
 
+# The largest values that make sense: a part of something, or where a formula ends
+AT_MOST = {
+    **dict.fromkeys(("dropout", "mean", "warmup", "gamma", "label_smoothing", "early_part", "flip", "stretch"), 1),
+    **dict.fromkeys(("brightness", "contrast", "probability", "erase", "erase_area", "mix_probability", "mix_off"), 1),
+    **{"std": 255, "rotate": 180, "shear": 80},
+}
+BELOW = dict.fromkeys(("momentum", "ema", "translate", "scale"), 1)
+ABOVE_0 = ("epochs", "batch_size", "crop", "lr", "std", "step_every")
+
+
 def check_recipe(recipe: Recipe) -> None:
     """ValueError that names the first field whose value makes no sense."""
     for f in fields(Recipe):
         value, choices = getattr(recipe, f.name), f.metadata["choices"]
-        flag = "--" + f.name.replace("_", "-")
+        said = f"--{f.name.replace('_', '-')} {value!r}"
         wanted = (int, float) if type(f.default) is float else (type(f.default),)
         if type(value) not in wanted:
-            raise ValueError(f"{flag} {value!r}: must be of type {wanted[-1].__name__}")
+            raise ValueError(f"{said}: must be of type {wanted[-1].__name__}")
         if choices and value not in choices:
-            raise ValueError(f"{flag} {value!r}: choose from {', '.join(choices)}")
-        if isinstance(value, (int, float)) and not 0 <= value < float("inf"):
-            raise ValueError(f"{flag} {value}: must be 0 or more")
-    parts = (
-        "dropout",
-        "flip",
-        "probability",
-        "erase",
-        "erase_area",
-        "mix_probability",
-        "mix_off",
-        "early_part",
-        "label_smoothing",
-    )
-    for name in (*parts, "warmup", "scale", "contrast"):
-        if getattr(recipe, name) > 1:
-            raise ValueError(f"--{name.replace('_', '-')} {getattr(recipe, name)}: must lie between 0 and 1")
-    for name in ("epochs", "batch_size", "crop", "lr", "std", "step_every"):
-        if not getattr(recipe, name):
-            raise ValueError(f"--{name.replace('_', '-')} 0: must be above 0")
-    if recipe.ema >= 1:
-        raise ValueError(f"--ema {recipe.ema}: must lie below 1")
+            raise ValueError(f"{said}: choose from {', '.join(choices)}")
+        if isinstance(value, str):
+            continue
+        if not 0 <= value < float("inf"):
+            raise ValueError(f"{said}: must be a number of 0 or more")
+        if f.name in ABOVE_0 and not value:
+            raise ValueError(f"{said}: must be above 0")
+        if value > AT_MOST.get(f.name, LARGEST):
+            raise ValueError(f"{said}: must lie between 0 and {AT_MOST.get(f.name, LARGEST)}")
+        if f.name in BELOW and value >= BELOW[f.name]:
+            raise ValueError(f"{said}: must lie below {BELOW[f.name]}")
+    model_name(recipe.model)
     if recipe.batch_size < 2:
         raise ValueError("--batch-size 1: batch normalisation needs two faces and more")
+    if recipe.std < 1e-3:
+        raise ValueError(f"--std {recipe.std}: pixels are divided by it; must be 0.001 or more")
+    if recipe.early_size > recipe.crop:
+        raise ValueError(f"--early-size {recipe.early_size}: must not be above --crop {recipe.crop}; 0 is off")

@@ -381,7 +381,7 @@ def test_killed_run_leaves_the_older_output(tmp_path, older):
 def test_help_is_fast_because_it_loads_no_library():
     program = (
         "import sys, preprocess_fer2013\n"
-        "preprocess_fer2013.make_parser().format_help()\n"
+        "preprocess_fer2013.build_parser().format_help()\n"
         "print(*{'numpy', 'pandas', 'h5py', 'torch', 'PIL'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", program], cwd=ROOT, capture_output=True, text=True)
@@ -396,7 +396,7 @@ def test_help_is_fast_because_it_loads_no_library():
         (["--dataset", "synthetic", "--source", "x"], "--source means nothing with --dataset synthetic"),
         (["--dataset", "synthetic", "--faces", "7"], "--faces 7 leaves none for PublicTest"),
         (["--dataset", "synthetic", "--faces", "many"], "'many' is not a whole number above 0"),
-        (["--dataset", "synthetic", "--seed", "-1"], "--seed -1"),
+        (["--dataset", "synthetic", "--seed", "-1"], "--seed: '-1' is not"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(capsys, arguments, message):

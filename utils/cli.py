@@ -73,12 +73,33 @@ def describe(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
+LARGEST = 2**31 - 1  # of whole numbers on the command line: more are a slip of the hand, and overflow somewhere
+
+
 def positive_int(text: str) -> int:
     """argparse type: a whole number above zero."""
-    value = int(text) if text.lstrip("+-").isdigit() else 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return value
+    return _whole_number(text, 1, f"{text[:20]!r} is not a whole number above 0")
+
+
+def non_negative_int(text: str) -> int:
+    """argparse type: a whole number of zero or more."""
+    return _whole_number(text, 0, f"{text[:20]!r} is not a whole number of 0 or more")
+
+
+def _whole_number(text: str, lowest: int, otherwise: str) -> int:
+    digits = text.strip().removeprefix("+")
+    if not (digits.isascii() and digits.isdigit()) or (len(digits) < 11 and int(digits) < lowest):
+        raise argparse.ArgumentTypeError(otherwise)
+    if len(digits) > 10 or int(digits) > LARGEST:
+        raise argparse.ArgumentTypeError(f"{digits[:20]} is too large: {LARGEST} is the most")
+    return int(digits)
+
+
+def file_path(text: str) -> Path:
+    """argparse type: a path; the empty text, which an unset variable of a shell leaves behind, is none."""
+    if not text.strip() or "\0" in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a path")
+    return Path(text)
 
 
 def printable(path: str | Path) -> str:

@@ -22,6 +22,11 @@ def pick_device(name: str = "auto") -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= count:
         found = f"{count} GPUs" if count else "no GPU"
         raise ValueError(f"--device {name}: PyTorch sees {found} here; use --device cpu, or auto")
+    if device.type not in ("cpu", "cuda"):
+        try:
+            torch.ones(2, device=device).sum().item()
+        except Exception:  # RuntimeError, AssertionError, NotImplementedError: whatever its part of PyTorch raises
+            raise ValueError(f"--device {name}: PyTorch cannot compute there; use --device cpu, or auto") from None
     return device
 
 

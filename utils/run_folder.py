@@ -18,8 +18,6 @@ def create_run_folder(output: Path, name: str | None, automatic: str) -> Path:
 
     Without a name it is `automatic`, with -2, -3, ... behind it where that is taken.
     """
-    if name is not None and (not name.strip() or Path(name).name != name):
-        raise ValueError(f"--name {name!r}: a plain folder name is wanted")
     folder = output / (name or automatic)
     number = 1
     while folder.exists() and any(folder.iterdir()):

@@ -89,9 +89,9 @@ def _data_of_run(checkpoint: Path) -> Path | None:
 def choose_split(faces: FaceSet, name: str | None, source: Path) -> str:
     """Return `name`, or the split that is for testing and a printed line that says which."""
     there = list(faces.splits)
-    if name:
+    if name is not None:
         if name not in there:
-            raise ValueError(f"--split {name}: {source} has {', '.join(there)}")
+            raise ValueError(f"--split {name!r}: {source} has {', '.join(there)}")
         return name
     name = next((usual for usual in ("PrivateTest", "PublicTest") if usual in there), None)
     if name is None and len(there) > 1:
