@@ -82,6 +82,8 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
 
 def visualize(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Find the faces, ask the network, draw, print."""
+    if args.detect == "off" and args.margin is not None:
+        raise ValueError("--margin is added to the box of a face that is found; with --detect off leave it out")
     paths = list_images(args.image or [sample_portrait()], skip=args.output)
     check_outputs(args.output, args.json, paths)
     classifier = checkpoint.load_classifier(args.checkpoint, devices.pick_device(args.device))
