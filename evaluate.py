@@ -93,11 +93,17 @@ def convert(args: argparse.Namespace) -> dict[str, Any]:
         raise ValueError(f"--{ignored[0].replace('_', '-')} is for testing, and --convert tests nothing; leave it out")
     files = [file for path in args.checkpoint or [WEIGHTS] for file in checkpoint.find_checkpoints(path)]
     if len(files) != 1:
-        raise ValueError(f"--convert takes one checkpoint, not {len(files)}")
+        raise ValueError(f"--convert takes one checkpoint, not {len(files)}: {', '.join(map(str, files))}")
     if args.convert.exists() and args.convert.samefile(files[0]):
         raise ValueError(f"--convert {args.convert}: that is the checkpoint itself, which can be resumed; give another")
     if not args.convert.parent.is_dir():
-        raise FileNotFoundError(f"--convert {args.convert}: there is no folder {args.convert.parent}")
+        raise FileNotFoundError(
+            f"--convert {args.convert}: there is no folder {args.convert.parent}; make it, or give another"
+        )
+    if args.convert.is_dir():
+        raise ValueError(
+            f"--convert {args.convert} is a folder; give a file's name, such as {args.convert / 'small.pt'}"
+        )
     state = checkpoint.load_checkpoint(files[0])
     if "origin" in state:
         print(f"{files[0]}: {state['origin']}")

@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 def plot(args: argparse.Namespace) -> dict[str, Any]:
     """Find or make the predictions and draw them."""
     if not 3 <= args.width <= 20:
-        raise ValueError(f"--width {args.width}: between 3 and 20 inches")
+        raise ValueError(f"--width {args.width}: must lie between 3 and 20 inches")
     style.check_ending(args.output)
     check_writable(args.output.parent)
     metrics, source = find_metrics(args)

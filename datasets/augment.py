@@ -56,7 +56,10 @@ def draw(augment: Augment, n: int, size: int, rng: np.random.Generator) -> dict[
     """
     margin = size + 2 * augment.pad - augment.crop
     if margin < 0:
-        raise ValueError(f"a crop of {augment.crop} does not fit into {size} + 2 x {augment.pad} pixels")
+        raise ValueError(
+            f"--crop {augment.crop} does not fit into the face and its margins ({size} + 2 x {augment.pad} pixels);"
+            " give a smaller one, or a larger --pad"
+        )
     beyond = augment.pad + round(augment.translate * size)
     if beyond >= size:
         raise ValueError(

@@ -59,7 +59,9 @@ def train_val_of_run(
             raise ValueError("--protocol frame: these are folds of CK+, and no folds were asked for; leave it out")
         return [train_val_split(faces, select_on)]
     if select_on not in (None, "test"):
-        raise ValueError(f"--select-on {select_on}: in folds only test is possible")
+        raise ValueError(
+            f"--select-on {select_on}: with folds give test (the tested fold selects the epoch) or leave it out"
+        )
     splits = train_val_folds(faces, folds, protocol, select=select_on == "test")
     if fold and fold > len(splits):
         raise ValueError(f"--fold {fold}: there are {len(splits)} folds")
@@ -74,9 +76,11 @@ def train_val_split(faces: FaceSet, select_on: str | None = None) -> TrainVal:
     if "Training" not in faces.splits:
         raise ValueError(f"there is no split Training, only {', '.join(faces.splits)}")
     if select_on == "Training":
-        raise ValueError("--select-on Training: the training set cannot select the epoch")
+        others = ", ".join(name for name in faces.splits if name != "Training") or "no other"
+        raise ValueError(f"--select-on Training: the training set cannot select the epoch; there is {others}")
     if select_on is not None and select_on not in faces.splits:
-        raise ValueError(f"--select-on {select_on!r}: there are {', '.join(faces.splits)}")
+        others = ", ".join(name for name in faces.splits if name != "Training") or "Training alone"
+        raise ValueError(f"--select-on {select_on!r}: there is {others}")
     name = select_on or "PublicTest"
     if name in faces.splits:
         everything = np.arange(len(faces.splits["Training"]))
@@ -137,15 +141,23 @@ def soften(
     Raises ValueError where faces have no row, or another label there.
     """
     if tuple(names) != data.class_names:
-        raise ValueError(f"soft targets are for {', '.join(names)}, the labels for {', '.join(data.class_names)}")
+        raise ValueError(
+            f"the soft targets' classes are {', '.join(names)}, the faces' {', '.join(data.class_names)}; give"
+            " --soft-targets of a k-fold run on these faces"
+        )
     rows = np.full(max(index.max(initial=0), data.train_index.max()) + 1, -1)
     rows[index] = np.arange(len(index))
     rows = rows[data.train_index]
     if (rows < 0).any():
-        raise ValueError(f"{(rows < 0).sum()} of the {len(rows)} training faces have no soft target")
+        raise ValueError(
+            f"{(rows < 0).sum()} of the {len(rows)} training faces have no soft target; give those of all folds"
+        )
     others = (labels[rows] != data.train_targets).sum()
     if others:
-        raise ValueError(f"{others} of the {len(rows)} training faces have another label in the soft targets' file")
+        raise ValueError(
+            f"{others} of the {len(rows)} training faces have another label in the soft targets' file; give those of a"
+            " k-fold run on these faces"
+        )
     hard = np.eye(len(names), dtype=np.float32)[data.train_targets]
     return replace(data, train_targets=((1 - weight) * hard + weight * probabilities[rows]).astype(np.float32))
 

@@ -25,7 +25,10 @@ def make_views(
 
     def views(pixels: torch.Tensor) -> torch.Tensor:
         if crop > min(pixels.shape[-2:]):
-            raise ValueError(f"a crop of {crop} pixels does not fit into faces of {tuple(pixels.shape[-2:])}")
+            h, w = pixels.shape[-2:]
+            raise ValueError(
+                f"a crop of {crop} pixels does not fit into faces of {w}x{h}, which are tested without margin"
+            )
         x = (pixels[:, None].float() / 255 - mean) / std  # (n, 1, h, w)
         if name == "five":
             crops = tv.five_crop(x, [crop, crop])

@@ -59,7 +59,8 @@ def build_data(config: RunConfig) -> list[TrainVal]:
             )
         if splits[0].val_name not in faces.splits:
             raise ValueError(
-                "--soft-targets: those networks were trained on the faces that are tested here; leave --folds out"
+                "--soft-targets: those networks were trained on the faces that are tested here; soft targets are for"
+                " runs without folds"
             )
         splits = [
             soften(data, soft.index, soft.labels, soft.probabilities, soft.class_names, config.soft_weight)
@@ -164,4 +165,7 @@ def try_out(config: RunConfig, splits: list[TrainVal]) -> None:
             )
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(f"--model {recipe.model} cannot take crops of {side} pixels: {reason}") from None
+        raise ValueError(
+            f"--model {recipe.model} cannot take crops of {side} pixels ({reason}); give a larger"
+            " --crop or --early-size"
+        ) from None

@@ -107,7 +107,9 @@ def resumed_config(args: argparse.Namespace, said: set[str]) -> tuple[RunConfig,
     """
     folder = args.resume
     if not (folder / "args.json").is_file():
-        raise FileNotFoundError(f"--resume {folder}: no run there (a run's folder has an args.json)")
+        runs = sorted(str(path.parent) for path in Path("runs").glob("*/args.json"))[:5]
+        hint = f"; there are {', '.join(runs)}" if runs else ""
+        raise FileNotFoundError(f"--resume {folder}: no run there (a run's folder has an args.json){hint}")
     fixed = sorted(said - set(CHANGEABLE))
     if fixed:
         flags = ", ".join("--" + name.replace("_", "-") for name in fixed)
@@ -116,7 +118,9 @@ def resumed_config(args: argparse.Namespace, said: set[str]) -> tuple[RunConfig,
     if "epochs" in said:
         done = sorted(path.parent.name for path in folder.glob("*/**/summary.json"))
         if done:
-            raise ValueError(f"--epochs {args.epochs}: {done[0]} has been finished with {kept.recipe.epochs}")
+            raise ValueError(
+                f"--epochs {args.epochs}: {done[0]} has been finished with {kept.recipe.epochs}; start a new run"
+            )
         kept = replace(kept, recipe=replace(kept.recipe, epochs=args.epochs))
         check_recipe(kept.recipe)
     return replace(kept, **{name: getattr(args, name) for name in said - {"epochs"}}), kept

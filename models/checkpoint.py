@@ -62,7 +62,8 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     if not path.exists():
         raise FileNotFoundError(f"no checkpoint {path}; train one with: python train.py (or make demo){_nearby(path)}")
     if path.is_dir():
-        raise ValueError(f"{path} is a folder, not a checkpoint{_nearby(path / 'best.pt')}")
+        found = ", ".join(map(str, find_checkpoints(path)))
+        raise ValueError(f"{path} is a folder without a best.pt; give one of {found}")
     content = io.BytesIO(path.read_bytes())  # read first: an OSError from here on is the content's fault
     try:
         state = torch.load(content, map_location="cpu", weights_only=True)
@@ -160,7 +161,10 @@ def start_from(model: nn.Module, path: str | Path, class_names: Sequence[str]) -
                 tensors[name] = fresh
         new = [name for name in class_names if name not in known]
         said += f"; classes carried over: {', '.join(shared) or 'none'}" + (f"; fresh: {', '.join(new)}" if new else "")
-    load_weights(model, tensors, f"{path}, a checkpoint of --model {state['model_name']},")
+    try:
+        load_weights(model, tensors, f"{path}, a checkpoint of --model {state['model_name']},")
+    except ValueError as error:
+        raise ValueError(f"{error}; give --init with the --model of its checkpoint") from None
     ancestor = {"path": str(path), "dataset": state["dataset"], "selected_on": selected_on(state)}
     return said, [*state.get("ancestors", []), ancestor]
 

@@ -356,7 +356,7 @@ def test_errors_of_plot(place, tmp_path, capsys, monkeypatch):
     assert "none.csv" in error("--predictions", "none.csv")
     assert "must end in .png, .pdf, .svg" in error("--run", "runs/one", "--output", "m.jpeg")
     assert "bad.csv is a file" in error("--run", "runs/one", "--output", "bad.csv/m.png")
-    assert "between 3 and 20 inches" in error("--run", "runs/one", "--width", "1")
+    assert "must lie between 3 and 20 inches" in error("--run", "runs/one", "--width", "1")
     assert "--amp is for checkpoints" in error("--predictions", "bad.csv", "--amp")
     known = place / "run/evaluation-PrivateTest-ten/predictions.csv"
     assert "is of PrivateTest" in error("--predictions", known, "--split", "PublicTest")

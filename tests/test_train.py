@@ -237,7 +237,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(faces_file, tmp_path, capsys):
         (["--model", "lenet"], "resnet18"),
         (["--select-on", "Validation"], "PublicTest"),
         (["--select-on", "Training"], "Training"),
-        (["--crop", "60", "--pad", "0"], "crop of 60"),
+        (["--crop", "60", "--pad", "0"], "--crop 60"),
         (["--crop", "50", "--pad", "4"], "a crop of 50 pixels does not fit"),  # the test has no margin
         (["--model", "vgg11", "--crop", "28"], "--model vgg11 cannot take crops of 28"),
         (["--dataset", "ckplus"], "holds synthetic, not ckplus"),

@@ -77,6 +77,8 @@ def read_predictions(path: str | Path) -> Predictions:
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"no predictions {path}; make them: python evaluate.py --checkpoint PATH")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; give the predictions.csv of a run or of evaluate.py")
     try:
         table = pd.read_csv(path, dtype={"subject": str, "sequence": str})
     except ValueError as error:  # pandas' parser errors are ValueErrors too
