@@ -110,7 +110,8 @@ def diverged(row: Mapping[str, float], recipe: Recipe, saved: Path | None) -> Va
     """The error for an epoch whose numbers are not finite. saved: checkpoint of an earlier one, if there is one."""
     name = next(name for name in row if not math.isfinite(row[name]))
     start = f", or from --init {saved}, which is from before" if saved else ""
+    lower = min(recipe.lr / 10, 0.01)
     return ValueError(
-        f"{name} is {row[name]} in epoch {row['epoch']}. Train anew with a lower --lr, such as {recipe.lr / 10:g}, with"
+        f"{name} is {row[name]} in epoch {row['epoch']}. Train anew with a lower --lr, such as {lower:g}, with"
         f" --clip-norm 1 or with --no-amp; from the start{start}"
     )

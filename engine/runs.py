@@ -1,5 +1,6 @@
 """A run's folder and its fits: one, or one per seed and fold."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -42,7 +43,7 @@ def in_use(folder: Path, config: RunConfig) -> Iterator[None]:
                 remove_leftovers(part)
             write_json(folder / "args.json", config.as_json())
         meet()
-        how = f"continue with: python train.py --resume {folder}"
+        how = f"continue with: python train.py --resume {shlex.quote(str(folder))}"
         try:
             yield
         except (KeyboardInterrupt, Terminated) as error:

@@ -25,8 +25,7 @@ def create_run_folder(output: Path, name: str | None, automatic: str) -> Path:
     number = 1
     while _is_taken(folder):
         if name is not None:
-            resume = f"continue it with --resume {folder}, or " if (folder / "args.json").exists() else ""
-            raise ValueError(f"{folder} exists already; {resume}choose another --name")
+            raise ValueError(f"{folder} exists already{_way_on(folder)} choose another --name")
         number += 1
         folder = output / f"{automatic}-{number}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -39,6 +38,15 @@ def _is_taken(folder: Path) -> bool:
         remove_leftovers(folder)
         return any(folder.iterdir())
     return folder.exists()
+
+
+def _way_on(folder: Path) -> str:
+    """What can be done about a folder that is taken, besides taking another."""
+    if not (folder / "args.json").is_file():
+        return ";"
+    if any(folder.rglob("*.pt")):
+        return f"; continue it with --resume {folder}, or"
+    return " with a run of which no epoch was saved; remove it, or"
 
 
 def environment(device: torch.device) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""Faults at every place where one can happen: `python -m tests.faults --help`. What is promised: docs/reliability.md."""
+"""Faults at every place where one can happen: `python -m tests.faults`. What is promised: docs/reliability.md."""

@@ -24,7 +24,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # no threads of PyTorch's that a fork would
 
 from models.checkpoint import load_checkpoint  # noqa: E402
 from tests.faults.checks import check_whole, contents, leftovers  # noqa: E402
-from tests.faults.children import FAULTS, Ended, Fault, run_child  # noqa: E402
+from tests.faults.children import FAULTS, NONE, Ended, Fault, run_child  # noqa: E402
 from tests.faults.scenes import SCENES, Scene, prepare  # noqa: E402
 
 STATUS = {"kill": -9, "cut": -25, "terminate": 143, "interrupt": 130, "refuse": 2, "full": 2}
@@ -79,7 +79,7 @@ class Place:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir()
 
-    def run(self, argv: list[str], fault: Fault = Fault()) -> Ended:
+    def run(self, argv: list[str], fault: Fault = NONE) -> Ended:
         return run_child(self.scene.script.main, argv, self.folder, fault)
 
     def try_fault(self, fault: Fault) -> bool:

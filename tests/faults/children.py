@@ -9,7 +9,6 @@ import os
 import resource
 import signal
 import sys
-import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -22,11 +21,14 @@ FAULTS += ("cut", "full")  # at a byte of a file: killed there; the disk is full
 
 
 class Fault(NamedTuple):
-    """kind: of FAULTS; at: number of the system event, from 1, or the byte. seconds: kill then, whatever is being done."""
+    """kind: of FAULTS; at: number of the system event, from 1, or the byte. seconds: kill then, wherever it is."""
 
     kind: str = ""
     at: int = 0
     seconds: float = 0.0
+
+
+NONE = Fault()
 
 
 class Ended(NamedTuple):
@@ -39,26 +41,23 @@ class Ended(NamedTuple):
     told: list[int]
 
 
-def run_child(main: Callable[[list[str]], Any], argv: list[str], folder: Path, fault: Fault = Fault()) -> Ended:
+def run_child(main: Callable[[list[str]], Any], argv: list[str], folder: Path, fault: Fault = NONE) -> Ended:
     """`main(argv)` in a child in `folder`. Tidings: what the child writes, four bytes each, to descriptor TOLD."""
     sys.stdout.flush()
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, tempfile.TemporaryFile() as told:
-        counter = tempfile.TemporaryFile()
-        child = os.fork()
-        if not child:
-            _be_child(main, argv, folder, fault, [file.fileno() for file in (out, err, told, counter)])
-        timer = threading.Timer(fault.seconds, os.kill, (child, signal.SIGKILL)) if fault.seconds else None
-        if timer:
-            timer.start()
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        if timer:
-            timer.cancel()
-            timer.join()
-        texts = []
-        for file in (out, err, told, counter):
-            file.seek(0)
+    pipes = [os.pipe() for _ in range(4)]  # pipes, because a file would be limited like any other; they hold 64 KiB
+    child = os.fork()
+    if not child:
+        _be_child(main, argv, folder, fault, [end for _, end in pipes])
+    timer = threading.Timer(fault.seconds, os.kill, (child, signal.SIGKILL))
+    if fault.seconds:
+        timer.start()
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    timer.cancel()
+    texts = []
+    for end, other in pipes:
+        os.close(other)
+        with open(end, "rb") as file:
             texts.append(file.read())
-        counter.close()
     numbers = [int.from_bytes(texts[2][i : i + 4], "big") for i in range(0, len(texts[2]), 4)]
     return Ended(status, texts[0].decode(), texts[1].decode(), len(texts[3]), numbers)
 
@@ -79,6 +78,7 @@ def _be_child(main: Callable, argv: list[str], folder: Path, fault: Fault, files
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)
         sys.stderr = open(2, "w", encoding="utf-8", closefd=False)
         os.chdir(folder)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background processes do not have
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         if fault.kind in ("cut", "full"):
             resource.setrlimit(resource.RLIMIT_FSIZE, (fault.at, fault.at))
