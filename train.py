@@ -18,6 +18,7 @@ import json
 import math
 import textwrap
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from datasets.names import DATASETS
 from engine.config import RunConfig, config_from_flags, resumed_config
 from engine.recipes import RECIPES, add_recipe_flags
+from utils import stop
 from utils.cli import Parser, file_path, lazy_module, non_negative_int, positive_int, run
 
 build = lazy_module("engine.build")  # data, network, optimizer
@@ -149,17 +151,17 @@ def fit(job: "Job", reuse: "Setup | None" = None, shared: bool = False) -> tuple
     state, recipe, device = setup.state, config.recipe, setup.device
     val_pixels, val_labels = torch.as_tensor(data.val.pixels).to(device), torch.as_tensor(data.val.labels)
     writes = distributed.rank() == 0 or not shared
-    lines = log.RunLog(folder, tensorboard=True, silent=not writes)
+    lines = log.RunLog(folder, tensorboard=True, silent=not writes, resumed=begun)
     log.log_head(lines, config, data, setup, shared)
     checkpoints = saving.CheckpointWriter(folder, saving.about_checkpoint(config, data, setup.ancestors), writes)
     if begun:
         checkpoints.load_last(state, config.data)
-        lines.mark_sent(state.history)
+        lines.metrics(state.history)
     lines.line(f"continues after epoch {state.epoch} of {recipe.epochs}" if begun else setup.started_from)
     if writes:
         files.write_json(folder / "env.json", run_folder.environment(device))
 
-    try:
+    with checkpoints, stop.postponed() if shared else nullcontext() as asked_to_stop:
         while state.epoch < recipe.epochs:
             started = time.perf_counter()
             seeding.seed_torch(config.seed, state.epoch + 1, setup.loader.share[0])
@@ -168,20 +170,17 @@ def fit(job: "Job", reuse: "Setup | None" = None, shared: bool = False) -> tuple
             tested = loop.validate(state.tested, val_pixels, val_labels, setup.views, setup.amp) if writes else None
             tested = distributed.from_first(tested) if shared else tested
             row = {"epoch": state.epoch + 1, **trained, **tested, "seconds": time.perf_counter() - started}
-            if not math.isfinite(row["train_loss"]):
-                raise log.diverged(row, last)
+            if not all(map(math.isfinite, row.values())):
+                saved = folder / ("best.pt" if data.selects else "last.pt")
+                raise log.diverged(row, recipe, saved if state.epoch else None)
             is_last = row["epoch"] == recipe.epochs
             counts = row["val_accuracy"] > state.best["accuracy"] if data.selects else is_last
             state.finish_epoch(row, counts)
-            if counts:
-                checkpoints.keep_best(state)
+            checkpoints.keep(state, counts, at_once=is_last)
             lines.line(log.epoch_line(row, recipe.epochs, data.val_name, state.best if data.selects else None, rate))
-            if checkpoints.due() or is_last:
-                checkpoints.save(state)
-                lines.metrics(state.history)
-    except KeyboardInterrupt:
-        lines.line(log.interrupted(folder, state.epoch + 1))
-        raise
+            lines.metrics(state.history)
+            if shared and distributed.in_any(asked_to_stop):
+                raise stop.Terminated
     lines.close()
     result = summary.report_fit(folder, config, data, device) if writes else {}
     if shared:

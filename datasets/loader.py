@@ -41,8 +41,8 @@ class FaceLoader:
         memory: float | None = None,
         share: tuple[int, int] = (0, 1),
     ) -> None:
-        if not len(pixels):
-            raise ValueError("there are no faces to train on")
+        if len(pixels) < 2:
+            raise ValueError(f"a train set of {len(pixels)}: batch normalisation needs two faces and more")
         self.batch_size = min(batch_size, len(pixels))
         if self.batch_size % share[1]:
             raise ValueError(f"--batch-size {self.batch_size} cannot be shared equally by {share[1]} processes")

@@ -68,7 +68,7 @@ def write_faces(path: str | Path, faces: FaceSet) -> None:
         for name, split in faces.splits.items()
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as unfinished, h5py.File(unfinished, "w", track_order=True) as file:
+    with replacing(path) as unfinished, h5py.File(unfinished, "w", track_order=True, locking=False) as file:
         file.attrs["dataset"] = faces.dataset
         file.attrs["class_names"] = list(faces.class_names)
         file.attrs["format_version"] = FORMAT_VERSION

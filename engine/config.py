@@ -113,13 +113,16 @@ def resumed_config(args: argparse.Namespace, said: set[str]) -> tuple[RunConfig,
     fixed = sorted(said - set(CHANGEABLE))
     if fixed:
         flags = ", ".join("--" + name.replace("_", "-") for name in fixed)
-        raise ValueError(f"{flags}: fixed by the run in {folder}; start a new run with --init {folder}/best.pt")
+        best = folder / "best.pt"  # not of a fold: the others would start from what has seen their faces
+        start = f" with --init {best}" if best.is_file() else ""
+        raise ValueError(f"{flags}: fixed by the run in {folder}; start a new run under another --name{start}")
     kept = read_config(folder / "args.json")
     if "epochs" in said:
         done = sorted(path.parent.name for path in folder.glob("*/**/summary.json"))
         if done:
             raise ValueError(
-                f"--epochs {args.epochs}: {done[0]} has been finished with {kept.recipe.epochs}; start a new run"
+                f"--epochs {args.epochs}: {done[0]} has been finished with {kept.recipe.epochs}; leave --epochs out, or"
+                " start a new run under another --name"
             )
         kept = replace(kept, recipe=replace(kept.recipe, epochs=args.epochs))
         check_recipe(kept.recipe)

@@ -1,6 +1,7 @@
 """What a fit says: log.txt and the terminal, metrics.csv, TensorBoard; its first line and its last words."""
 
 import csv
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from tqdm import tqdm
 from datasets.train_val import TrainVal
 from engine.build import Setup
 from engine.config import RunConfig
+from engine.recipes import Recipe
 from utils.device import describe_device
 from utils.distributed import world
 from utils.files import write_text
@@ -18,10 +20,11 @@ from utils.files import write_text
 class RunLog:
     """Prints, and keeps what was printed in log.txt; writes metrics.csv, and TensorBoard events where installed.
 
-    A silent one does nothing: of several processes that share a fit, one speaks.
+    A silent one does nothing: of several processes that share a fit, one speaks. A resumed one tells TensorBoard
+    everything again, which then forgets what it was told before: a killed run may have told too much or too little.
     """
 
-    def __init__(self, folder: Path, tensorboard: bool = False, silent: bool = False) -> None:
+    def __init__(self, folder: Path, tensorboard: bool = False, silent: bool = False, resumed: bool = False) -> None:
         self.folder, self.silent = folder, silent
         self.writer, self.sent = None, 0  # TensorBoard's, and the epochs it has been told
         if silent:
@@ -33,7 +36,7 @@ class RunLog:
             except ImportError:
                 pass
             else:
-                self.writer = SummaryWriter(str(folder / "tensorboard"))
+                self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=0 if resumed else None)
 
     def line(self, text: str = "") -> None:
         """One line, to the terminal (above a progress bar, if one is drawn) and to log.txt."""
@@ -53,10 +56,7 @@ class RunLog:
             for row in history[self.sent :]:
                 for name in row.keys() - {"epoch"}:
                     self.writer.add_scalar(name, row[name], row["epoch"])
-        self.sent = len(history)
-
-    def mark_sent(self, history: Sequence[Mapping[str, float]]) -> None:
-        """TensorBoard has these epochs already."""
+            self.writer.flush()
         self.sent = len(history)
 
     def close(self) -> None:
@@ -106,17 +106,12 @@ def log_head(log: RunLog, config: RunConfig, data: TrainVal, setup: Setup, share
     )
 
 
-def diverged(row: Mapping[str, float], last: Path) -> ValueError:
-    """The error for a loss that is not finite."""
+def diverged(row: Mapping[str, float], recipe: Recipe, saved: Path | None) -> ValueError:
+    """The error for an epoch whose numbers are not finite. saved: checkpoint of an earlier one, if there is one."""
+    name = next(name for name in row if not math.isfinite(row[name]))
+    start = f", or from --init {saved}, which is from before" if saved else ""
+    lower = min(recipe.lr / 10, 0.01)
     return ValueError(
-        f"the loss is {row['train_loss']} in epoch {row['epoch']}; last good checkpoint:"
-        f" {last if last.exists() else 'none yet'}. Try a lower --lr, --clip-norm 1, or --no-amp"
+        f"{name} is {row[name]} in epoch {row['epoch']}. Train anew with a lower --lr, such as {lower:g}, with"
+        f" --clip-norm 1 or with --no-amp; from the start{start}"
     )
-
-
-def interrupted(folder: Path, epoch: int) -> str:
-    """For the log: how an interrupted run goes on."""
-    run_folder = next(path for path in (folder, *folder.parents) if (path / "args.json").exists())
-    begun = (folder / "last.pt").exists()
-    kept = f"continue with: python train.py --resume {run_folder}" if begun else "nothing was saved yet"
-    return f"interrupted in epoch {epoch}; {kept}"

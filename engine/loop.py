@@ -39,7 +39,7 @@ def train_epoch(
     state.model.train()
     batches = tqdm(loader.epoch(state.epoch + 1, mixing), total=len(loader), leave=False, disable=None, unit="batch")
     for step, (x, targets) in enumerate(batches):  # x (n, 1, crop, crop), targets (n, classes)
-        lr = recipe.lr * factor(recipe, state.epoch + step / len(loader), accuracies)
+        lr = recipe.lr * factor(recipe, state.epoch + step / len(loader), accuracies, 1 / len(loader))
         for group in state.optimizer.param_groups:
             group["lr"] = lr
         if early:  # progressive resizing: the cost falls with the square of the side

@@ -57,5 +57,11 @@ def classifier_logits(
 def classifier_probabilities(
     classifier: Classifier, pixels: np.ndarray, views: str, batch_size: int | None = None, amp: bool = False
 ) -> np.ndarray:
-    """uint8 (n, h, w) -> float64 (n, classes): the softmax of the logits, which are averaged over the views."""
-    return classifier_logits(classifier, pixels, views, batch_size, amp).double().softmax(1).numpy()
+    """uint8 (n, h, w) -> float64 (n, classes): the softmax of the logits, which are averaged over the views.
+
+    ValueError where the network answers with something else than numbers.
+    """
+    logits = classifier_logits(classifier, pixels, views, batch_size, amp)
+    if not logits.isfinite().all():
+        raise ValueError(f"{classifier.path} gives scores that are no numbers; did its training diverge?")
+    return logits.double().softmax(1).numpy()

@@ -1,5 +1,6 @@
 """A run's folder and its fits: one, or one per seed and fold."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -8,9 +9,12 @@ from typing import NamedTuple
 
 from datasets.train_val import TrainVal
 from engine.config import RunConfig
+from engine.log import RunLog
+from utils.cli import describe
 from utils.distributed import from_first, meet, rank
-from utils.files import held, write_json
+from utils.files import held, remove_leftovers, write_json
 from utils.run_folder import create_run_folder
+from utils.stop import Terminated
 
 
 class Job(NamedTuple):
@@ -29,15 +33,27 @@ def new_folder(config: RunConfig) -> Path:
 
 @contextmanager
 def in_use(folder: Path, config: RunConfig) -> Iterator[None]:
-    """Hold the folder for the duration, so that no second run trains in it, and write args.json.
+    """Hold the folder for the duration, so that no second run trains in it, clear up and write args.json.
 
-    Of several processes the first one does, and the others wait for it.
+    Of several processes the first one does, and the others wait for it. Whoever stops the run is told how it goes on.
     """
     with held(folder) if rank() == 0 else nullcontext():
         if rank() == 0:
+            for part in (folder, *filter(Path.is_dir, folder.rglob("*"))):
+                remove_leftovers(part)
             write_json(folder / "args.json", config.as_json())
         meet()
-        yield
+        how = f"continue with: python train.py --resume {shlex.quote(str(folder))}"
+        try:
+            yield
+        except (KeyboardInterrupt, Terminated) as error:
+            if rank() == 0:
+                RunLog(folder).line(f"{'terminated' if isinstance(error, Terminated) else 'interrupted'}; {how}")
+            raise
+        except BrokenPipeError:
+            raise
+        except OSError as error:  # a full disk, say
+            raise ValueError(f"{describe(error)}; when that is mended, {how}") from error
 
 
 def list_jobs(folder: Path, config: RunConfig, splits: Sequence[TrainVal]) -> list[Job]:

@@ -1,6 +1,8 @@
 """What a fit writes as it goes: best.pt and last.pt."""
 
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ SAVE_SHARE = 0.05  # last.pt is written after an epoch, unless that would cost m
 
 
 class CheckpointWriter:
-    """Writes best.pt and last.pt of a fit.
+    """Writes best.pt and last.pt of a fit, and as a context those epochs that an error or a signal finds unwritten.
 
     about: what both hold besides tensors (`about_checkpoint`).
     enabled: of several processes that share a fit, one writes.
@@ -26,6 +28,7 @@ class CheckpointWriter:
         self.last, self.best = folder / "last.pt", folder / "best.pt"
         self.about, self.enabled = about, enabled
         self.best_weights: dict[str, torch.Tensor] = {}  # those that best.pt does not hold yet
+        self.unsaved: dict[str, Any] = {}  # the state after the last epoch, while last.pt does not hold it
         self.saved, self.cost = time.monotonic(), 0.0  # when last.pt was written, and how long that took
 
     def load_last(self, state: TrainState, data: Path) -> None:
@@ -36,26 +39,53 @@ class CheckpointWriter:
         state.load_state_dict(checkpoint, str(self.last))
         self.about["ancestors"] = checkpoint.get("ancestors", [])
 
-    def keep_best(self, state: TrainState) -> None:
-        """Keep the weights that count so far; best.pt gets them when it is written next."""
-        self.best_weights = {name: t.detach().clone() for name, t in state.tested.state_dict().items()}
+    def __enter__(self) -> "CheckpointWriter":
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *_: Any) -> None:
+        if error and self.unsaved:
+            with suppress(OSError):  # the first error is the one to be told
+                self.save()
+
+    def keep(self, state: TrainState, counts: bool, at_once: bool) -> None:
+        """Take in the state after an epoch: written if it is time or `at_once`, else a copy is kept until then.
+
+        counts: its weights are those that count so far; best.pt gets them when it is written next.
+        """
+        if not self.enabled:
+            return
+        if counts:
+            self.best_weights = {name: t.detach().clone() for name, t in state.tested.state_dict().items()}
+        self.unsaved = state.state_dict()
+        if at_once or self.due():
+            self.save()
+        else:
+            self.unsaved = _copied(self.unsaved)
 
     def due(self) -> bool:
         """Whether enough time has gone by since last.pt was written."""
-        return self.enabled and (time.monotonic() - self.saved) * SAVE_SHARE >= self.cost
+        return (time.monotonic() - self.saved) * SAVE_SHARE >= self.cost
 
-    def save(self, state: TrainState) -> None:
-        """Write last.pt, and best.pt where its weights have changed."""
-        if not self.enabled:
-            return
+    def save(self) -> None:
+        """Write what is unsaved: first best.pt, where its weights have changed, so that last.pt never is ahead."""
         began = time.monotonic()
         if self.best_weights:
-            of_best = {"model": self.best_weights, "epoch": state.best["epoch"], "best": state.best}
-            save_checkpoint(self.best, self.about | of_best)
+            best = self.unsaved["best"]
+            save_checkpoint(self.best, self.about | {"model": self.best_weights, "epoch": best["epoch"], "best": best})
             self.best_weights = {}
-        save_checkpoint(self.last, self.about | state.state_dict())
+        save_checkpoint(self.last, self.about | self.unsaved)
+        self.unsaved = {}
         self.saved = time.monotonic()
         self.cost = self.saved - began
+
+
+def _copied(value: Any) -> Any:
+    """Nested dicts, lists and tensors that training no longer changes, on the CPU."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, Mapping):
+        return {key: _copied(part) for key, part in value.items()}
+    return [_copied(part) for part in value] if isinstance(value, list) else value
 
 
 def about_checkpoint(config: RunConfig, data: TrainVal, ancestors: list[dict[str, Any]]) -> dict[str, Any]:

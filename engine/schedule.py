@@ -7,10 +7,14 @@ from typing import Any
 SCHEDULES = ("cosine", "step", "plateau", "constant")
 
 
-def cosine(progress: float, warmup: float = 0.0, floor: float = 0.0) -> float:
-    """Linear rise over the first `warmup` part of the run, then half a cosine down to `floor`. progress: 0..1."""
+def cosine(progress: float, warmup: float = 0.0, floor: float = 0.0, step: float = 0.0) -> float:
+    """Linear rise over the first `warmup` part of the run, then half a cosine down to `floor`.
+
+    progress: 0..1, before the step; step: how much of the run it is. The rise begins at its first fraction, not at 0,
+    where a step would train nothing.
+    """
     if progress < warmup:
-        return progress / warmup
+        return min(1.0, (progress + step) / warmup)
     progress = (progress - warmup) / max(1e-12, 1 - warmup)
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
@@ -30,13 +34,14 @@ def plateau(history: Sequence[float], patience: int, gamma: float) -> float:
     return factor
 
 
-def factor(recipe: Any, epochs_done: float, accuracies: Sequence[float]) -> float:
+def factor(recipe: Any, epochs_done: float, accuracies: Sequence[float], step_size: float = 0.0) -> float:
     """What to multiply a recipe's learning rate by.
 
     epochs_done: with the running epoch's fraction. accuracies: validation accuracy of every finished epoch.
+    step_size: of a step, in epochs.
     """
     if recipe.schedule == "cosine":
-        return cosine(epochs_done / recipe.epochs, recipe.warmup)
+        return cosine(epochs_done / recipe.epochs, recipe.warmup, step=step_size / recipe.epochs)
     if recipe.schedule == "step":
         return step(int(epochs_done), recipe.step_start, recipe.step_every, recipe.gamma)
     if recipe.schedule == "plateau":

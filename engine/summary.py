@@ -1,6 +1,7 @@
 """summary.json: of one fit, of the folds of a k-fold run together, and over several seeds."""
 
 import json
+import shlex
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -41,7 +42,9 @@ def report_fit(folder: Path, config: RunConfig, data: TrainVal, device: torch.de
     log = RunLog(folder)
     log.line(f"epoch {summary['epoch']}, {headline(summary)}; 95% interval {low:.2%} to {high:.2%}")
     if not data.fold:
-        log.line(f"next: python evaluate.py --checkpoint {best} --data {config.data}")
+        log.line(
+            f"next: {shlex.join(['python', 'evaluate.py', '--checkpoint', str(best), '--data', str(config.data)])}"
+        )
     return summary
 
 
@@ -116,6 +119,6 @@ def write_summary(
     """
     names = list(summary["per_class"])
     matrix = confusion_matrix_figure(summary["confusion_matrix"], names, title=headline(summary))
-    write_predictions(Path(folder) / "predictions.csv", index, labels, probabilities, names, extra=extra)
     save_figure(matrix, Path(folder) / "confusion_matrix.png")
+    write_predictions(Path(folder) / "predictions.csv", index, labels, probabilities, names, extra=extra)
     write_json(Path(folder) / "summary.json", summary)

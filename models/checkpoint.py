@@ -1,7 +1,6 @@
 """Checkpoints: one dict of tensors and plain types, written whole or not at all, read without running code."""
 
 import io
-import os
 import pickle
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -45,8 +44,6 @@ def save_checkpoint(path: str | Path, state: dict[str, Any]) -> None:
     """Write `state` beside `path` under a temporary name, flush it to the disk and move it into place."""
     with replacing(path) as temporary, open(temporary, "wb") as file:
         torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:

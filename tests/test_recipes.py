@@ -78,6 +78,8 @@ def test_an_unknown_recipe_is_refused_with_the_known_ones():
 
 def test_cosine_rises_then_falls_to_the_floor():
     assert cosine(0.0, 0.1) == 0 and cosine(0.05, 0.1) == pytest.approx(0.5) and cosine(0.1, 0.1) == 1
+    assert [cosine(n / 8, 0.5, step=1 / 8) for n in range(4)] == [0.25, 0.5, 0.75, 1], "no step of rate 0"
+    assert cosine(0.0, 0.1, step=1.0) == 1, "one step is the whole run"
     assert cosine(0.55, 0.1) == pytest.approx(0.5) and cosine(1.0, 0.1) == pytest.approx(0)
     assert cosine(1.0, floor=0.2) == pytest.approx(0.2) and cosine(0.0) == 1
 

@@ -293,14 +293,15 @@ def test_resume_with_other_faces_is_refused(faces_file, tmp_path, capsys):
 
 def test_tensorboard_hears_of_every_epoch_once(tmp_path):
     log, told = RunLog(tmp_path), []
-    log.writer = SimpleNamespace(add_scalar=lambda name, value, epoch: told.append((name, epoch)))
+    log.writer = SimpleNamespace(
+        add_scalar=lambda name, value, epoch: told.append((name, epoch)), flush=lambda: told.append(("flush", 0))
+    )
     history = [
         dict.fromkeys(("epoch", "lr", "train_loss", "val_loss"), 0.5) | {"epoch": epoch} for epoch in range(1, 6)
     ]
-    log.mark_sent(history[:1])  # a resumed run's
     log.metrics(history[:3])
     log.metrics(history)
-    assert [epoch for name, epoch in told if name == "lr"] == [2, 3, 4, 5]
+    assert [epoch for name, epoch in told if name == "lr"] == [1, 2, 3, 4, 5] and told[-1] == ("flush", 0)
 
 
 def test_resume_of_nothing(tmp_path, capsys):

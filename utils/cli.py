@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from utils import stop
+
 
 class lazy_module:
     """A module that is imported when something in it is asked for first: `loop = lazy_module("engine.loop")`."""
@@ -50,10 +52,12 @@ def run(
 ) -> Any:
     """Call `function(args)`; end with one line and status 2 where the input was wrong (ValueError, OSError).
 
+    Ctrl-C ends with status 130 and SIGTERM with 143, both after everything that is open has been closed.
     With FER_DEBUG set in the environment the traceback is shown instead.
     """
     try:
-        return function(args)
+        with stop.terminable():
+            return function(args)
     except BrokenPipeError:  # the reader has seen enough (| head)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         parser.exit(141)
@@ -64,6 +68,9 @@ def run(
     except KeyboardInterrupt:
         sys.stdout.flush()
         parser.exit(130, f"{parser.prog}: interrupted\n")
+    except stop.Terminated:
+        sys.stdout.flush()
+        parser.exit(stop.STATUS, f"{parser.prog}: terminated\n")
 
 
 def describe(error: BaseException) -> str:

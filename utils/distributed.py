@@ -60,6 +60,13 @@ def mean_over_processes(values: torch.Tensor) -> torch.Tensor:
     return values
 
 
+def in_any(value: Any) -> bool:
+    """Whether it is true in any process; a meeting point for all."""
+    told = torch.tensor([float(bool(value))])
+    dist.all_reduce(told, dist.ReduceOp.MAX)
+    return bool(told)
+
+
 def parallel(model: torch.nn.Module) -> torch.nn.Module:
     """The network with gradients averaged over the processes.
 

@@ -3,26 +3,74 @@
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+
+TEMPORARY = ".tmp"  # how the names of unfinished files end; they begin with a dot
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path in the folder of `path` (made if needed) and move it into place at the end.
+    """Give a temporary file in the folder of `path` (made if needed) and move it into place at the end.
 
-    After an error inside the block the old file, if there was one, is as it was.
+    After an error inside the block the old file, if there was one, is as it was; so it is after a crash or a power
+    failure. What a killed process left of the same file is removed at the next start (`remove_leftovers`), which the
+    lock on the temporary file keeps from taking one that is being written.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    remove_leftovers(path.parent, path.name)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(3)}{TEMPORARY}")
+    lock = fcntl and os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
     try:
+        if fcntl:
+            _try_lock(lock)
         yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
         os.replace(temporary, path)
+    except Exception as error:
+        cause = _system_error(error)
+        if cause is None:
+            raise
+        raise type(cause)(cause.errno, os.strerror(cause.errno), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
+        if fcntl:
+            os.close(lock)
+
+
+def _system_error(error: BaseException | None) -> OSError | None:
+    """The system's error that is behind `error`: libraries answer a full disk with errors of their own on top."""
+    while error and not (isinstance(error, OSError) and error.errno):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def remove_leftovers(folder: Path, of: str = "") -> None:
+    """Remove what killed processes left of files that they were writing into `folder`; of one file, where it is named.
+
+    Only where the system has file locks, which tell that nobody writes there any more.
+    """
+    start = f".{of}." if of else "."
+    names = [name for name in os.listdir(folder) if name.startswith(start) and name.endswith(TEMPORARY)]
+    for name in names:
+        with suppress(OSError):  # another process was quicker, or may write here and this one may not
+            descriptor = os.open(folder / name, os.O_RDWR)
+            try:
+                if _try_lock(descriptor):
+                    os.unlink(folder / name)
+            finally:
+                os.close(descriptor)
 
 
 @contextmanager
@@ -32,23 +80,29 @@ def held(folder: str | Path) -> Iterator[None]:
     The system lets go of it when the process ends, however that happens. Without file locks (Windows, some network
     drives) nothing is checked.
     """
-    try:
-        import fcntl
-    except ImportError:
+    if fcntl is None:
         yield
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise ValueError(f"{folder} is in use by a process that is still running") from error
-    except OSError:
-        pass
-    try:
+        if _try_lock(descriptor) is False:
+            raise ValueError(f"{folder} is in use by a process that is still running; wait for it, or stop it")
         yield
     finally:
         os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool | None:
+    """Lock an open file or folder until it is closed: True; False where another has it; None without file locks."""
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
 
 
 def source_digest(path: str | Path) -> str:
@@ -80,8 +134,8 @@ def check_writable(folder: str | Path) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """JSON, indented, whole or not at all."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+    """JSON, indented, whole or not at all. ValueError for NaN and infinities, which JSON does not have."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:

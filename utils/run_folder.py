@@ -11,6 +11,7 @@ import torch
 import torchvision
 
 from utils.device import describe_device
+from utils.files import remove_leftovers
 
 
 def create_run_folder(output: Path, name: str | None, automatic: str) -> Path:
@@ -20,13 +21,30 @@ def create_run_folder(output: Path, name: str | None, automatic: str) -> Path:
     """
     folder = output / (name or automatic)
     number = 1
-    while folder.exists() and any(folder.iterdir()):
+    while _is_taken(folder):
         if name is not None:
-            raise ValueError(f"{folder} exists already; continue it with --resume {folder}, or choose another --name")
+            raise ValueError(f"{folder} exists already{_way_on(folder)} choose another --name")
         number += 1
         folder = output / f"{automatic}-{number}"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def _is_taken(folder: Path) -> bool:
+    """Whether anything is there. What a run that was killed at its very start has left of a file does not count."""
+    if folder.is_dir():
+        remove_leftovers(folder)
+        return any(folder.iterdir())
+    return folder.exists()
+
+
+def _way_on(folder: Path) -> str:
+    """What can be done about a folder that is taken, besides taking another."""
+    if not (folder / "args.json").is_file():
+        return ";"
+    if any(folder.rglob("*.pt")):
+        return f"; continue it with --resume {folder}, or"
+    return " with a run of which no epoch was saved; remove it, or"
 
 
 def environment(device: torch.device) -> dict[str, Any]:

@@ -1,0 +1,138 @@
+"""Let faults happen at every place where one can, and see that nothing is lost.
+
+    python -m tests.faults                      every 8th place of every scene, half a minute
+    python -m tests.faults --every 1            every place
+    python -m tests.faults --kills 200          and 200 kills at random moments, one after another into one run
+
+After each fault: every file is whole or absent, an epoch whose checkpoint was written is there, the message is one
+line. Then the command is given again, and ends with what a run without faults ends with, to the bit, and without
+temporary files.
+"""
+
+import argparse
+import collections
+import itertools
+import os
+import random
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"  # no threads of PyTorch's that a fork would leave behind
+
+from models.checkpoint import load_checkpoint  # noqa: E402
+from tests.faults.checks import check_whole, contents, leftovers  # noqa: E402
+from tests.faults.children import FAULTS, NONE, Ended, Fault, run_child  # noqa: E402
+from tests.faults.scenes import SCENES, Scene, prepare  # noqa: E402
+
+STATUS = {"kill": -9, "cut": -25, "terminate": 143, "interrupt": 130, "refuse": 2, "full": 2}
+BYTES = [1, 100, 400, 1000, 2500, 6000, 15000, 40000]  # the largest files here have some 100,000
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--every", type=int, default=8, metavar="N", help="of the places of each scene, every Nth (8)")
+    parser.add_argument("--kills", type=int, default=0, metavar="N", help="kills at random moments besides (0)")
+    parser.add_argument("--seed", type=int, default=0, help="of the random moments (0)")
+    parser.add_argument("--scenes", nargs="+", default=list(SCENES), choices=SCENES)
+    parser.add_argument("--faults", nargs="+", default=list(FAULTS), choices=FAULTS)
+    args = parser.parse_args()
+    counts, began = collections.Counter(), time.monotonic()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        prepare(folder)
+        for name in args.scenes:
+            place = Place(SCENES[name], folder / name)
+            start = args.seed % args.every + 1
+            for kind in args.faults:
+                places = BYTES if kind in ("cut", "full") else range(1, place.straight.events + 1)
+                for at in itertools.islice(places, start - 1, None, args.every):
+                    counts[name, kind] += place.try_fault(Fault(kind, at))
+            if args.kills and SCENES[name].trains:
+                share = args.kills // sum(SCENES[name].trains for name in args.scenes)
+                counts[name, "random kill"] += place.try_random_kills(share, random.Random(args.seed))
+            print(f"{name}: {place.seconds:.1f} s, {place.straight.events} places; {_said(counts, name)}", flush=True)
+    total = sum(counts.values())
+    print(f"{total} faults in {time.monotonic() - began:.0f} s, nothing lost")
+    return 0
+
+
+def _said(counts: collections.Counter, scene: str) -> str:
+    return ", ".join(f"{count} {kind}" for (name, kind), count in counts.items() if name == scene)
+
+
+class Place:
+    """A scene in its folder, and how it ends when nothing happens."""
+
+    def __init__(self, scene: Scene, folder: Path) -> None:
+        self.scene, self.folder = scene, folder
+        self.clear()
+        began = time.monotonic()
+        self.straight = self.run(scene.argv)
+        self.seconds = time.monotonic() - began
+        assert self.straight.status == 0, self.straight
+        self.wanted = contents(folder)
+
+    def clear(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir()
+
+    def run(self, argv: list[str], fault: Fault = NONE) -> Ended:
+        return run_child(self.scene.script.main, argv, self.folder, fault)
+
+    def try_fault(self, fault: Fault) -> bool:
+        """One fault in a fresh run, and what has to be true then. False where the run had ended before."""
+        self.clear()
+        ended = self.run(self.scene.argv, fault)
+        if ended.status == 0:
+            self.check_end(fault)
+            return False
+        self.check_after(ended, fault)
+        assert ended.status == STATUS[fault.kind], (fault, ended)
+        if fault.kind not in ("kill", "cut"):
+            last_words = ended.err.replace("interrupted\n", "").replace("terminated\n", "")
+            assert ended.err.count("\n") == 1 and "Traceback" not in ended.err, (fault, ended)
+            assert fault.kind in ("terminate", "interrupt") or "error: " in last_words, (fault, ended)
+            assert fault.kind == "refuse" or not leftovers(self.folder), (fault, leftovers(self.folder))
+        again = self.run(self.scene.again(self.folder))
+        assert again.status == 0, (fault, ended, again)
+        self.check_end(fault)
+        return True
+
+    def try_random_kills(self, count: int, random: random.Random) -> int:
+        """Kill at random moments, a run and what continues it, until it has ended; then the next run."""
+        done = 0
+        while done < count:
+            self.clear()
+            while True:
+                fault = Fault(seconds=random.uniform(0.01, 1) * self.seconds if done < count else 0)
+                ended = self.run(self.scene.again(self.folder), fault)
+                if ended.status == 0:
+                    break
+                assert ended.status == -9, (fault, ended)
+                done += 1
+                self.check_after(ended, fault)
+            self.check_end(fault)
+        return done
+
+    def check_after(self, ended: Ended, fault: Fault) -> None:
+        """Whole files, and the epochs that were saved."""
+        try:
+            check_whole(self.folder)
+            if self.scene.trains and ended.told and (self.folder / "run" / "last.pt").exists():
+                assert load_checkpoint(self.folder / "run" / "last.pt")["epoch"] >= ended.told[-1]
+        except (OSError, ValueError, AssertionError) as error:
+            raise AssertionError(f"after {fault}: {error}\n{ended}") from error
+
+    def check_end(self, fault: Fault) -> None:
+        """The same files with the same content as without a fault."""
+        found = contents(self.folder)
+        different = sorted(name for name in self.wanted | found if self.wanted.get(name) != found.get(name))
+        assert not different, f"after {fault}: {', '.join(different)}"
+        assert not leftovers(self.folder), f"after {fault}: {leftovers(self.folder)}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
