@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datasets.names import DATASETS, OFFICIAL_COUNTS, USUAL_SOURCES
-from utils.cli import Parser, lazy_module, positive_int, run
+from utils.cli import Parser, expand_one, lazy_module, positive_int, run
 
 fer2013 = lazy_module("datasets.fer2013")
 ckplus = lazy_module("datasets.ckplus")
@@ -38,6 +38,7 @@ FACES = {"synthetic": 2048, "synthetic-ckplus": 981}  # to draw; these sets have
 
 def preprocess(args: argparse.Namespace) -> "FaceSet":
     """Read what `args` name, print what is in it and write it. Returns the faces."""
+    args.source = args.source and expand_one(args.source)
     check_output(args.output, args.source)
     start = time.perf_counter()
     faces = read_or_draw(args)

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from datasets.names import DATASETS
 from engine.config import RunConfig, config_from_flags, resumed_config
 from engine.recipes import RECIPES, add_recipe_flags
-from utils.cli import Parser, lazy_module, positive_int, run
+from utils.cli import Parser, expand_one, lazy_module, positive_int, run
 
 build = lazy_module("engine.build")  # data, network, optimizer
 loop = lazy_module("engine.loop")  # one epoch
@@ -97,6 +97,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
 
 def start(args: argparse.Namespace) -> dict[str, Any]:
     """A new run."""
+    args.init = args.init and expand_one(args.init)
     config = config_from_flags(args)
     splits = build.build_data(config)
     config = replace(config, dataset=splits[0].dataset)

@@ -5,8 +5,14 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
+
+# What systems and programs leave in folders of data, in small letters; names that begin with a dot are hidden anyway
+CLUTTER = {
+    *("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "lost+found"),
+    *("$recycle.bin", "system volume information"),
+}
 
 
 @contextmanager
@@ -49,6 +55,15 @@ def held(folder: str | Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def is_clutter(path: str | PurePath) -> bool:
+    """Whether something is no data but what systems leave beside it: hidden, `__MACOSX`, `Thumbs.db`, `._x.jpg`, ...
+
+    path: as it is called below the folder of data, since that folder itself may well lie in a hidden one. A part that
+    is clutter makes all that lies in it clutter.
+    """
+    return any((part[0] == "." and part != "..") or part.lower() in CLUTTER for part in PurePath(path).parts)
 
 
 def source_digest(path: str | Path) -> str:
