@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
 def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     """Test the checkpoints, write the report, print it."""
-    checkpoints, home = args.checkpoint, None
+    checkpoints, home = cli.expand(args.checkpoint or []), None
     if not checkpoints:
         checkpoints, home = [WEIGHTS], Path("runs") / WEIGHTS.stem
         print(f"checkpoint: {WEIGHTS}, which comes with the project")
@@ -91,7 +91,7 @@ def convert(args: argparse.Namespace) -> dict[str, Any]:
     ignored = [name for name in ("dataset", "data", "split", "batch_size", "amp", "output") if getattr(args, name)]
     if ignored:
         raise ValueError(f"--{ignored[0].replace('_', '-')} is for testing, and --convert tests nothing; leave it out")
-    files = [file for path in args.checkpoint or [WEIGHTS] for file in checkpoint.find_checkpoints(path)]
+    files = [file for path in cli.expand(args.checkpoint or [WEIGHTS]) for file in checkpoint.find_checkpoints(path)]
     if len(files) != 1:
         raise ValueError(f"--convert takes one checkpoint, not {len(files)}: {', '.join(map(str, files))}")
     if args.convert.exists() and args.convert.samefile(files[0]):

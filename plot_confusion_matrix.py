@@ -107,7 +107,7 @@ def find_metrics(args: argparse.Namespace) -> tuple[dict[str, Any], str | Path]:
         hint = f" (there are {runs})" if runs else ""
         raise ValueError(f"say what to draw: --run DIR{hint}, --predictions CSV or --checkpoint PATH")
     how = {"views": args.views or "ten", "batch_size": args.batch_size, "amp": args.amp}
-    checkpoints = args.checkpoint or [args.run]
+    checkpoints = cli.expand(args.checkpoint or [args.run])
     setup = testing.load_setup(checkpoints, args.dataset, args.data, args.split, args.device, **how)
     metrics = testing.evaluate(setup)[0]
     return metrics, metrics["checkpoints"][0]["path"]

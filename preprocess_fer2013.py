@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datasets.names import DATASETS, OFFICIAL_COUNTS, USUAL_SOURCES
-from utils.cli import Parser, file_path, lazy_module, non_negative_int, positive_int, run
+from utils.cli import Parser, expand_one, file_path, lazy_module, non_negative_int, positive_int, run
 from utils.files import check_writable
 
 fer2013 = lazy_module("datasets.fer2013")
@@ -40,6 +40,7 @@ MOST_FACES = 10**6  # hours of drawing
 
 def preprocess(args: argparse.Namespace) -> "FaceSet":
     """Read what `args` name, print what is in it and write it. Returns the faces."""
+    args.source = args.source and expand_one(args.source)
     check_output(args.output, args.source)
     start = time.perf_counter()
     faces = read_or_draw(args)

@@ -27,7 +27,7 @@ from datasets.names import DATASETS
 from engine.config import RunConfig, config_from_flags, resumed_config
 from engine.recipes import RECIPES, add_recipe_flags
 from utils import stop
-from utils.cli import Parser, file_path, lazy_module, non_negative_int, positive_int, run
+from utils.cli import Parser, expand_one, file_path, lazy_module, non_negative_int, positive_int, run
 
 build = lazy_module("engine.build")  # data, network, optimizer
 loop = lazy_module("engine.loop")  # one epoch
@@ -105,6 +105,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
 
 def start(args: argparse.Namespace) -> dict[str, Any]:
     """A new run."""
+    args.init = args.init and expand_one(args.init)
     config = config_from_flags(args)
     files.check_writable(config.output)
     splits = build.build_data(config)

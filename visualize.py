@@ -5,8 +5,9 @@
     python visualize.py --image holidays/ --json - > holidays.json   every image of a folder
 
 Prints a table with one line per face (box, prediction, probabilities) and draws it: PNG, PDF or SVG. Faces are found
-with OpenCV's Haar cascade; where it finds none, the whole image is taken for a face. An image that is a face
-already, as FER2013's are, is used as it is.
+with OpenCV's Haar cascades; where they find none, an image that is about square, or small, is taken for a face as a
+whole. An image that is a face already, as FER2013's are, is used as it is. Files that cannot be read are named and
+left out.
 """
 
 import argparse
@@ -17,18 +18,18 @@ from typing import Any
 
 from datasets.names import VIEWS
 from models import WEIGHTS
-from utils.cli import Parser, file_path, lazy_module, printable, run, say
+from utils.cli import Parser, describe, expand, file_path, lazy_module, printable, run, say
 from utils.files import check_writable, replacing
 
 annotate = lazy_module("engine.annotate")
+photographs = lazy_module("datasets.photographs")
+pictures = lazy_module("datasets.pictures")
 faces = lazy_module("engine.figures.faces")
 face_table = lazy_module("engine.face_table")
 style = lazy_module("engine.figures.style")
 checkpoint = lazy_module("models.checkpoint")
 devices = lazy_module("utils.device")
 matplotlib_cbook = lazy_module("matplotlib.cbook")
-
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -39,14 +40,15 @@ def build_parser() -> argparse.ArgumentParser:
         nargs="+",
         type=file_path,
         metavar="PATH",
-        help=f"images, or folders of them ({' '.join(IMAGE_ENDINGS)}) (default: matplotlib's sample portrait)",
+        help="images that Pillow can read, or folders of them (default: matplotlib's sample portrait)",
     )
     group.add_argument("--checkpoint", type=file_path, default=WEIGHTS, metavar="PATH", help="checkpoint to use")
     group.add_argument(
         "--detect",
         default="auto",
         choices=("auto", "on", "off"),
-        help="find faces: auto, and where there is none take the whole image; on, or fail; off, the whole image",
+        help="find faces: auto, and where there is none take the whole image, if it can be one; on, or leave the image"
+        " out; off, the whole image",
     )
     group.add_argument(
         "--margin", type=margin, metavar="X", help="added on each side of a box, as a fraction of it (default: 0.02)"
@@ -89,16 +91,18 @@ def visualize(args: argparse.Namespace) -> list[dict[str, Any]]:
     classifier = checkpoint.load_classifier(args.checkpoint, devices.pick_device(args.device))
     if "origin" in classifier.info:
         print(f"{printable(classifier.path)}: {classifier.info['origin']}", file=sys.stderr)
-    found = [annotate.detect(path, args.detect, args.margin, classifier.inputs["size"]) for path in paths]
+    found = find_faces(paths, args.detect, args.margin, classifier.inputs["size"])
     images = annotate.predict_faces(classifier, found, args.views)
-    shown = images[: faces.how_many_fit(images)]
-    if len(shown) < len(images):
-        print(f"the figure shows the first {len(shown)} of {len(images)} images", file=sys.stderr)
+    with_faces = [image for image in images if image.faces]
+    shown = with_faces[: faces.how_many_fit(with_faces)]
+    if len(shown) < len(with_faces):
+        print(f"the figure shows the first {len(shown)} of {len(with_faces)} images", file=sys.stderr)
     note = f"{classifier.info.get('model_name', 'network')}, trained on {classifier.dataset}, {VIEWS[args.views]}"
     if args.explain:
         shown = annotate.explain(classifier, shown)
         note += "; orange speaks for the prediction, blue against it"
-    annotate.draw(classifier, shown, note, args.output)
+    if shown:
+        annotate.draw(classifier, shown, note, args.output)
 
     report = [
         {
@@ -115,8 +119,8 @@ def visualize(args: argparse.Namespace) -> list[dict[str, Any]]:
     if args.json == "-":
         print(json.dumps(report, indent=2))  # with escapes: a pipe's encoding may be anything
         return report
-    say(face_table.faces_table(report))
-    say(f"figure: {printable(args.output)}")
+    say(face_table.faces_table(report, classifier.class_names))
+    say(f"figure: {printable(args.output)}" if shown else "no face, so no figure")
     if args.json:
         with replacing(args.json) as temporary:
             temporary.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -125,20 +129,34 @@ def visualize(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def list_images(given: list[Path], skip: Path) -> list[Path]:
-    """Put the images of a folder, sorted, in the folder's place; `skip`, the figure of an earlier run, is none."""
+    """Put what a pattern matches, and the images of a folder, sorted, in its place; `skip`, an earlier figure, is none.
+
+    A folder without images stays.
+    """
     paths = []
-    for path in given:
-        if not path.is_dir():
-            if not path.exists():
-                raise FileNotFoundError(f"no image {path}; give one, or a folder of them, with --image")
-            paths.append(path)
-            continue
-        inside = [p for p in sorted(path.iterdir()) if p.suffix.lower() in IMAGE_ENDINGS and not p.name.startswith(".")]
-        inside = [p for p in inside if p.resolve() != skip.resolve()]
-        if not inside:
-            raise ValueError(f"no image in {path}; taken are {', '.join(IMAGE_ENDINGS)}")
-        paths.extend(inside)
+    for path in expand(given):
+        inside = pictures.list_pictures(path) if path.is_dir() else []
+        paths += [image for image in inside if image.resolve() != skip.resolve()] or [path]
     return paths
+
+
+def find_faces(paths: list[Path], *how: Any) -> list[Any]:
+    """`annotate.detect` for every image; one that cannot be read is named on stderr, and only the last is an error."""
+    found = []
+    for path in paths:
+        try:
+            if path.is_dir():
+                raise ValueError(f"no image in {path}")
+            found.append(annotate.detect(path, *how))
+        except photographs.NoDetector:
+            raise
+        except (ValueError, OSError) as error:
+            if len(paths) == 1:
+                raise
+            print(f"visualize.py: left out: {printable(describe(error))}", file=sys.stderr)
+    if not found:
+        raise ValueError(f"nothing could be seen in any of the {len(paths)} images")
+    return found
 
 
 def check_outputs(output: Path, scores: str | None, images: list[Path]) -> None:

@@ -7,12 +7,11 @@ Only finding faces needs OpenCV.
 """
 
 import functools
-import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 # Fraction of the box that is added on every side. Both data sets are crops of such a detector: run on enlarged
 # FER2013 and CK+48 faces, CASCADE draws boxes of 0.958 and 0.964 (medians) of the image's side, centred.
@@ -27,6 +26,7 @@ WINDOW = 24  # pixels; what the cascade was trained on is not larger
 LONG_SIDE = (640, 1280)  # pixels; images are enlarged (at most twice) or reduced to that for the search
 
 FACE_CROP = 96  # pixels; a square image not larger than this is a face already
+SMALL = 256  # pixels; scenes are larger
 
 
 class Box(NamedTuple):
@@ -38,32 +38,8 @@ class Box(NamedTuple):
     h: int
 
 
-def load_image(path: str | Path) -> np.ndarray:
-    """Read an image as it is meant to be seen; uint8 (h, w, 3), RGB.
-
-    EXIF orientation is applied, transparency is put on white, 16 bits become 8, and of an animation the first
-    image counts. Raises FileNotFoundError, or ValueError for a file that is no image, damaged or huge.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"no image {path}")
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder, not an image")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's remarks on damaged metadata are no concern here
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                return _to_rgb(ImageOps.exif_transpose(image))
-    except PermissionError:
-        raise
-    except UnidentifiedImageError:
-        raise ValueError(f"{path} is not an image that can be read; save it as JPEG or PNG") from None
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        limit = Image.MAX_IMAGE_PIXELS / 1e6
-        raise ValueError(f"{path} has more than {limit:.0f} megapixels; make it smaller") from None
-    except Exception as error:  # on damaged files decoders raise OSError, SyntaxError, struct.error, IndexError, ...
-        raise ValueError(f"{path} is damaged or truncated ({error}); fetch it again") from error
+class NoDetector(ValueError):
+    """OpenCV, or what finding faces needs of it, is not installed."""
 
 
 def find_faces(image: np.ndarray) -> list[Box]:
@@ -71,7 +47,7 @@ def find_faces(image: np.ndarray) -> list[Box]:
 
     image: uint8, RGB (h, w, 3) or gray (h, w). A face mostly inside a larger one is dropped.
     Viola and Jones, "Rapid object detection using a boosted cascade of simple features", CVPR 2001.
-    Raises ValueError if OpenCV is missing or has no cascades.
+    Raises NoDetector if OpenCV is missing or has no cascades.
     """
     cascade, gray = _cascade(), to_gray(image)
     h, w = gray.shape
@@ -117,6 +93,12 @@ def is_face_crop(image: np.ndarray) -> bool:
     return max(h, w) <= FACE_CROP and max(h, w) <= 1.25 * min(h, w)
 
 
+def may_be_a_face(image: np.ndarray) -> bool:
+    """Whether an image in which no face was found may be one as a whole: about square, or small and not a strip."""
+    short, long = sorted(image.shape[:2])
+    return long <= 1.25 * short or (long <= SMALL and long <= 2 * short)
+
+
 def crop_face(image: np.ndarray, box: Box, margin: float = MARGIN, size: int = 48) -> np.ndarray:
     """Cut out a square around the box's centre, gray, reduced to uint8 (size, size).
 
@@ -139,20 +121,6 @@ def to_gray(image: np.ndarray) -> np.ndarray:
     return image if image.ndim == 2 else np.asarray(Image.fromarray(image).convert("L"))
 
 
-def _to_rgb(image: Image.Image) -> np.ndarray:
-    if image.mode == "F" or image.mode.startswith("I"):
-        x = np.nan_to_num(np.asarray(image, np.float64))
-        full = 65535  # integers: 16 bits, whatever they are kept in; floats do not say what white is
-        if image.mode == "F":
-            full = next((full for full in (1, 255, 65535) if x.max() <= full), x.max())
-        gray = (x.clip(0, full) * (255 / full)).round().astype(np.uint8)
-        return np.repeat(gray[..., None], 3, axis=2)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.array(image.convert("RGB"))
-
-
 def _overlap(a: Box, b: Box) -> int:
     w = min(a.x + a.w, b.x + b.w) - max(a.x, b.x)
     h = min(a.y + a.h, b.y + b.h) - max(a.y, b.y)
@@ -165,11 +133,11 @@ def _cascade() -> Any:
     try:
         import cv2
     except ImportError as error:
-        raise ValueError(f"finding faces needs OpenCV ({error}); install it with: {advice}") from None
+        raise NoDetector(f"finding faces needs OpenCV ({error}); install it with: {advice}") from None
     folder = getattr(getattr(cv2, "data", None), "haarcascades", None)
     if folder is None or not hasattr(cv2, "CascadeClassifier"):
-        raise ValueError(f"OpenCV {cv2.__version__} has no Haar cascades, version 4 has; install it with: {advice}")
+        raise NoDetector(f"OpenCV {cv2.__version__} has no Haar cascades, version 4 has; install it with: {advice}")
     cascade = cv2.CascadeClassifier(str(Path(folder) / CASCADE))
     if cascade.empty():
-        raise ValueError(f"OpenCV cannot read {Path(folder) / CASCADE}; install it anew with: {advice}")
+        raise NoDetector(f"OpenCV cannot read {Path(folder) / CASCADE}; install it anew with: {advice}")
     return cascade

@@ -15,9 +15,10 @@ from datasets.photographs import (
     crop_face,
     find_faces,
     is_face_crop,
-    load_image,
+    may_be_a_face,
     whole_image,
 )
+from datasets.pictures import load_image
 from datasets.synthetic.faces import EXPRESSIONS, draw_icon
 from engine.explain import occlusion_map
 from engine.figures.faces import AnnotatedImage, Face, faces_figure
@@ -43,7 +44,7 @@ class DetectedFaces(NamedTuple):
 
 
 def detect(path: Path, mode: str, margin: float | None, size: int) -> DetectedFaces:
-    """Read an image and cut out its faces, or, as `mode` (auto, on, off) says, its middle."""
+    """Read an image and cut out its faces, or, as `mode` (auto, on, off) says, its middle; there may be none."""
     rgb = load_image(path)
     h, w = rgb.shape[:2]
     if min(h, w) < SMALLEST:
@@ -54,13 +55,15 @@ def detect(path: Path, mode: str, margin: float | None, size: int) -> DetectedFa
         if not boxes and mode == "on":
             raise ValueError(f"no face found in {path}; --detect off takes the whole image for one")
         if not boxes:
-            print(f"{printable(path)}: no face found, the whole image is taken for one", file=sys.stderr)
+            what = "the whole image is taken for one" if may_be_a_face(rgb) else "--detect off takes the whole for one"
+            print(f"{printable(path)}: no face found, {what}", file=sys.stderr)
     detector = CASCADE if boxes else None
     margin = (MARGIN if margin is None else margin) if boxes else 0.0
-    boxes = boxes or [whole_image(rgb)]
-    crops = np.stack([crop_face(rgb, box, margin, size) for box in boxes])
+    if not boxes and (mode == "off" or may_be_a_face(rgb)):
+        boxes = [whole_image(rgb)]
+    crops = np.array([crop_face(rgb, box, margin, size) for box in boxes], np.uint8).reshape(-1, size, size)
     small = Image.fromarray(rgb)
-    side = [pixels for faces, pixels in DRAWN.items() if faces <= len(boxes)][-1]
+    side = [pixels for faces, pixels in DRAWN.items() if faces <= max(1, len(boxes))][-1]
     small.thumbnail((side, side))
     return DetectedFaces(path, np.asarray(small), w, h, boxes, crops, detector)
 

@@ -22,21 +22,22 @@ def describe_faces(faces: Sequence[Face], class_names: Sequence[str]) -> list[di
     ]
 
 
-def faces_table(images: Sequence[dict[str, Any]]) -> str:
-    """One line per face, in columns of fixed width.
+def faces_table(images: Sequence[dict[str, Any]], class_names: Sequence[str]) -> str:
+    """One line per face, in columns of fixed width; an image without a face has a line that says so.
 
     images: dicts with "image", its path, and "faces", as `describe_faces` makes them. The table shows file names,
     or whole paths where two files have one name.
     """
     files = [Path(image["image"]).name for image in images]
     short = len(set(files)) == len(files)
-    names = list(images[0]["faces"][0]["probabilities"])
-    rows = [["image", "face", "box (x y w h)", "prediction", *names]]
+    rows = [["image", "face", "box (x y w h)", "prediction", *class_names]]
     for image in images:
+        name = Path(image["image"]).name if short else image["image"]
+        if not image["faces"]:
+            rows.append([name, "-", "", "no face", *("" for _ in class_names)])
         for number, face in enumerate(image["faces"], 1):
             box = " ".join(f"{v:4d}" for v in face["box"])
             shares = [f"{100 * p:.1f}%" for p in face["probabilities"].values()]
-            name = Path(image["image"]).name if short else image["image"]
             rows.append([name, str(number), box, face["prediction"], *shares])
     widths = [max(map(cells, column)) for column in zip(*rows, strict=True)]
     left = (0, 3)  # text; the other columns are numbers

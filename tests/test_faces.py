@@ -10,16 +10,19 @@ from matplotlib import cbook
 from PIL import Image
 
 from datasets import photographs as faces
+from datasets import pictures
 from datasets.photographs import (
     Box,
     crop_face,
     drop_nested,
     find_faces,
     is_face_crop,
-    load_image,
+    may_be_a_face,
     to_gray,
     whole_image,
 )
+from datasets.pictures import list_pictures, load_image
+from utils.files import is_clutter
 
 COLOURS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 0]], [[0, 255, 255], [9, 9, 9]]], np.uint8)
 
@@ -104,6 +107,45 @@ def test_load_image_refuses_huge_pictures(tmp_path, monkeypatch, limit):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
     with pytest.raises(ValueError, match="huge.png has more than .* megapixels"):
         load_image(path)
+
+
+def test_load_image_takes_the_first_image_of_an_animation(tmp_path):
+    frames = [Image.fromarray(np.full((4, 5), value, np.uint8)) for value in (40, 200)]
+    for name in ("x.gif", "x.png", "x.webp", "x.tif"):
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+        assert abs(int(load_image(tmp_path / name)[0, 0, 0]) - 40) < 3, name
+
+
+def test_load_image_reads_16_bit_colours_and_gray_with_transparency(tmp_path):
+    import cv2
+
+    cv2.imwrite(str(tmp_path / "16.png"), np.full((2, 3, 3), (10, 20, 30), np.uint16) * 257)  # blue, green, red
+    assert load_image(tmp_path / "16.png")[0, 0].tolist() == [30, 20, 10]
+    Image.fromarray(np.array([[[0, 0], [0, 255]]], np.uint8)).save(tmp_path / "la.png")
+    assert load_image(tmp_path / "la.png")[0, :, 0].tolist() == [255, 0]
+
+
+def test_a_phones_heic_is_read_where_a_package_for_it_is_installed(tmp_path, monkeypatch):
+    path = tmp_path / "IMG_1.HEIC"
+    heif = pytest.importorskip("pillow_heif")
+    heif.from_pillow(Image.fromarray(np.full((64, 64, 3), 90, np.uint8))).save(path)
+    assert abs(int(load_image(path).mean()) - 90) < 3
+    monkeypatch.setattr(pictures, "_reads_heif", lambda: False)
+    with pytest.raises(ValueError, match="IMG_1.HEIC is HEIC.* -m pip install pillow-heif"):
+        load_image(path)
+
+
+def test_list_pictures_takes_what_can_be_read_and_no_clutter(tmp_path):
+    wanted = ["a.JPG", "b.tif", "c.gif", "d.jfif", "e.webp", "f.HEIC"]
+    for name in [*wanted, "._a.jpg", ".hidden.png", "Thumbs.db", "desktop.ini", ".DS_Store", "notes.txt", "x.h5"]:
+        (tmp_path / name).touch()
+    (tmp_path / "folder.jpg").mkdir()
+    assert [path.name for path in list_pictures(tmp_path)] == wanted
+
+
+def test_is_clutter():
+    assert all(map(is_clutter, ("__MACOSX", "x/Thumbs.db", ".DS_Store", "._x.jpg", ".ipynb_checkpoints/x.jpg")))
+    assert not any(map(is_clutter, ("x.jpg", "../x.jpg", "holidays/x.y/z")))
 
 
 def test_find_faces_in_the_sample_portrait(portrait):
@@ -206,3 +248,8 @@ def test_whole_image_and_face_crops():
     assert whole_image(np.zeros((101, 50))) == (0, 25, 50, 50)
     assert all(is_face_crop(np.zeros(shape)) for shape in ((48, 48), (96, 80, 3)))
     assert not any(is_face_crop(np.zeros(shape)) for shape in ((48, 80), (97, 97, 3), (600, 512, 3)))
+
+
+def test_what_may_be_a_face_as_a_whole():
+    assert all(may_be_a_face(np.zeros(shape)) for shape in ((600, 600), (1000, 800), (200, 140)))
+    assert not any(may_be_a_face(np.zeros(shape)) for shape in ((3000, 4000), (480, 640), (250, 100)))

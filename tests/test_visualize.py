@@ -12,7 +12,8 @@ from matplotlib import cbook
 from PIL import Image
 
 import visualize
-from datasets.photographs import CASCADE, MARGIN, Box, crop_face, find_faces, load_image
+from datasets.photographs import CASCADE, MARGIN, Box, crop_face, find_faces
+from datasets.pictures import load_image
 from datasets.views import make_views
 from engine.annotate import detect
 from engine.explain import occlusion_map
@@ -135,11 +136,42 @@ def test_detect_modes(look, refused, tmp_path, capsys):
     assert image["detector"] == CASCADE
 
     wall = tmp_path / "wall.png"
-    Image.new("L", (300, 200), 90).save(wall)
+    Image.new("L", (250, 200), 90).save(wall)
     (image,) = look("--image", wall)
-    assert image["detector"] is None and image["faces"][0]["box"] == [50, 0, 200, 200]
+    assert image["detector"] is None and image["faces"][0]["box"] == [25, 0, 200, 200]
     assert capsys.readouterr().err == f"{wall}: no face found, the whole image is taken for one\n"
     assert "no face found in" in refused("--image", wall, "--detect", "on")
+
+
+def test_a_scene_without_a_face_is_not_one(look, tmp_path, capsys):
+    scene = tmp_path / "scene.png"
+    Image.new("RGB", (640, 480), "gray").save(scene)
+    (image,) = look("--image", scene, "--json", tmp_path / "out.json")
+    out, err = capsys.readouterr()
+    assert image["faces"] == [] == json.loads((tmp_path / "out.json").read_text())[0]["faces"]
+    assert err == f"{scene}: no face found, --detect off takes the whole for one\n"
+    assert re.search(r"^scene.png +- +no face$", out, re.M) and "no face, so no figure" in out
+    first, second = look("--image", scene, face_file(tmp_path / "face.png"))
+    assert first["faces"] == [] and len(second["faces"]) == 1 and (tmp_path / "out.png").exists()
+
+
+def test_files_that_cannot_be_read_are_named_and_left_out(look, refused, tmp_path, capsys):
+    folder = tmp_path / "holidays"
+    folder.mkdir()
+    good = [face_file(folder / name) for name in ("a.png", "b.tif", "c.gif")]
+    (folder / "cut.jpg").write_bytes(Path(PORTRAIT).read_bytes()[:9000])
+    (folder / "empty.jpg").touch()
+    face_file(folder / "one.bmp", (1, 1))
+    for given in ([folder], sorted(folder.iterdir()), [folder / "*.*"]):
+        images = look("--image", *given)
+        assert [image["image"] for image in images] == list(map(str, good))
+        lines = capsys.readouterr().err.splitlines()
+        for line, name in zip(lines, ("cut.jpg is damaged", "empty.jpg is empty", "one.bmp is 1x1"), strict=True):
+            assert line.startswith(f"visualize.py: left out: {folder / name}")
+    with pytest.raises(SystemExit) as stop:
+        look("--image", folder / "empty.jpg", folder / "one.bmp")
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.endswith("error: nothing could be seen in any of the 2 images\n")
 
 
 def test_a_face_is_used_as_it_is(look, tmp_path, checkpoint):
@@ -200,7 +232,7 @@ def test_bad_input_is_one_line(refused, tmp_path):
     text.write_text("no picture")
     missing = tmp_path / "missing.pt"
     assert f"no image {tmp_path / 'none.png'}" in refused("--image", tmp_path / "none.png")
-    assert "text.jpg is not an image" in refused("--image", face, text)
+    assert "text.jpg is not an image" in refused("--image", text)
     assert "8x30 pixels" in refused("--image", face_file(tmp_path / "tiny.png", (8, 30)))
     assert f"no checkpoint {missing}; train one with: python train.py" in refused("--checkpoint", missing)
     assert ".png, .pdf, .svg" in refused("--image", face, "--output", tmp_path / "out.docx")
@@ -228,7 +260,9 @@ def test_what_the_parser_repeats_agrees():
 
 def test_table_aligns_wide_letters():
     face = {"box": [1, 2, 3, 4], "prediction": "Happy", "probabilities": {"Happy": 1.0, "悲しい": 0.0}}
-    table = faces_table([{"image": "写真.jpg", "faces": [face]}, {"image": "x.jpg", "faces": [face]}])
+    table = faces_table(
+        [{"image": "写真.jpg", "faces": [face]}, {"image": "x.jpg", "faces": [face]}], ["Happy", "悲しい"]
+    )
     assert len({cells(line) for line in table.splitlines()}) == 1
 
 

@@ -5,10 +5,11 @@ that need it with `lazy_module`, at its head like any other import, and they are
 """
 
 import argparse
+import glob
 import importlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -78,6 +79,27 @@ def describe(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     return str(error) or type(error).__name__
+
+
+def expand(given: Iterable[Path]) -> list[Path]:
+    """Put what a pattern (`photos/*.jpg`) matches, sorted, in its place: Windows' shells hand it on as it is.
+
+    A file or folder that is there is taken by its name, even one called `[1].jpg`. What matches nothing stays, for
+    whoever reads it to say so.
+    """
+    paths = []
+    for path in given:
+        matches = [] if os.path.lexists(path) else sorted(glob.glob(str(path)))
+        paths += [Path(match) for match in matches] or [path]
+    return paths
+
+
+def expand_one(path: Path) -> Path:
+    """The one path that a pattern matches, as `expand` does it; ValueError where it matches several."""
+    matches = expand([path])
+    if len(matches) > 1:
+        raise ValueError(f"{path} matches {len(matches)} paths, {matches[0]} and {matches[1]} among them; give one")
+    return matches[0]
 
 
 LARGEST = 2**31 - 1  # of whole numbers on the command line: more are a slip of the hand, and overflow somewhere

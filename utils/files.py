@@ -6,7 +6,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 try:
@@ -16,6 +16,11 @@ except ImportError:  # Windows
 
 
 TEMPORARY = ".tmp"  # how the names of unfinished files end; they begin with a dot
+# What systems and programs leave in folders of data, in small letters; names that begin with a dot are hidden anyway
+CLUTTER = {
+    *("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "lost+found"),
+    *("$recycle.bin", "system volume information"),
+}
 
 
 @contextmanager
@@ -103,6 +108,15 @@ def _try_lock(descriptor: int) -> bool | None:
     except OSError:
         return None
     return True
+
+
+def is_clutter(path: str | PurePath) -> bool:
+    """Whether something is no data but what systems leave beside it: hidden, `__MACOSX`, `Thumbs.db`, `._x.jpg`, ...
+
+    path: as it is called below the folder of data, since that folder itself may well lie in a hidden one. A part that
+    is clutter makes all that lies in it clutter.
+    """
+    return any((part[0] == "." and part != "..") or part.lower() in CLUTTER for part in PurePath(path).parts)
 
 
 def source_digest(path: str | Path) -> str:

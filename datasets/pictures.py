@@ -1,0 +1,106 @@
+"""Which files of a folder are pictures, and how a picture file is read: upright, on white, 8 bits, RGB.
+
+Everything that Pillow reads is taken; a phone's HEIC too where pillow-heif is installed.
+"""
+
+import functools
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from utils.files import is_clutter
+
+HEIF = (".heic", ".heif", ".hif")
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+# What Pillow has a reader for and that is no picture: data, films, and pages or drawings that another program paints
+NOT_PICTURES = {
+    *(".bufr", ".grib", ".h5", ".hdf", ".fit", ".fits", ".iim", ".mpg", ".mpeg", ".flc", ".fli"),
+    *(".eps", ".ps", ".emf", ".wmf"),
+}
+
+
+@functools.cache
+def picture_endings() -> frozenset[str]:
+    """The file endings, in small letters, of what a folder's pictures may be called."""
+    Image.init()
+    known = {ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    return frozenset(known - NOT_PICTURES | set(HEIF))
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """The pictures that lie in a folder itself, by their endings, sorted; clutter is none."""
+    inside = (path for path in folder.iterdir() if path.suffix.lower() in picture_endings())
+    return sorted(path for path in inside if path.is_file() and not is_clutter(path.name))
+
+
+def load_image(path: str | Path) -> np.ndarray:
+    """Read an image as it is meant to be seen; uint8 (h, w, 3), RGB.
+
+    EXIF orientation is applied, transparency is put on white, 16 bits become 8, and of an animation the first
+    image counts. Raises FileNotFoundError, or ValueError for a file that is no image, damaged or huge.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"no image {path}")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder, not an image")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path} is empty; fetch it again")
+    if _is_heif(path) and not _reads_heif():
+        raise ValueError(f"{path} is HEIC, which needs one package more: python -m pip install pillow-heif")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's remarks on damaged metadata are no concern here
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=_formats()) as image:
+                return _to_rgb(ImageOps.exif_transpose(image))
+    except PermissionError:
+        raise
+    except UnidentifiedImageError:
+        raise ValueError(f"{path} is not an image that can be read; save it as JPEG or PNG") from None
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        limit = Image.MAX_IMAGE_PIXELS / 1e6
+        raise ValueError(f"{path} has more than {limit:.0f} megapixels; make it smaller") from None
+    except Exception as error:  # on damaged files decoders raise OSError, SyntaxError, struct.error, IndexError, ...
+        raise ValueError(f"{path} is damaged or truncated ({error}); fetch it again") from error
+
+
+@functools.cache
+def _formats() -> list[str]:
+    """Pillow's names of the formats that are opened; a page of PostScript would start another program."""
+    _reads_heif()
+    Image.init()
+    closed = {Image.registered_extensions().get(ending) for ending in NOT_PICTURES}
+    return [name for name in Image.ID if name not in closed]
+
+
+def _is_heif(path: Path) -> bool:
+    with open(path, "rb") as file:
+        start = file.read(12)
+    return start[4:8] == b"ftyp" and start[8:] in HEIF_BRANDS
+
+
+@functools.cache
+def _reads_heif() -> bool:
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    return True
+
+
+def _to_rgb(image: Image.Image) -> np.ndarray:
+    if image.mode == "F" or image.mode.startswith("I"):
+        x = np.nan_to_num(np.asarray(image, np.float64))
+        full = 65535  # integers: 16 bits, whatever they are kept in; floats do not say what white is
+        if image.mode == "F":
+            full = next((full for full in (1, 255, 65535) if x.max() <= full), x.max())
+        gray = (x.clip(0, full) * (255 / full)).round().astype(np.uint8)
+        return np.repeat(gray[..., None], 3, axis=2)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.array(image.convert("RGB"))
