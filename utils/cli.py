@@ -52,6 +52,8 @@ def run(
 
     With FER_DEBUG set in the environment the traceback is shown instead.
     """
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # class names in letters that a terminal or pipe does not have
     try:
         return function(args)
     except BrokenPipeError:  # the reader has seen enough (| head)
@@ -79,6 +81,13 @@ def positive_int(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return value
+
+
+def plain_name(text: str) -> str:
+    """argparse type: a name that can be a file's, without a folder."""
+    if not text.strip() or Path(text).name != text:
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of a data set, such as fer2013: give a file with --data")
+    return text
 
 
 def printable(path: str | Path) -> str:
