@@ -27,7 +27,7 @@ from datasets.names import DATASETS
 from engine.config import RunConfig, config_from_flags, resumed_config
 from engine.recipes import RECIPES, add_recipe_flags
 from utils import stop
-from utils.cli import Parser, expand_one, file_path, lazy_module, non_negative_int, positive_int, run
+from utils.cli import Parser, expand_one, file_path, lazy_module, non_negative_int, plain_name, positive_int, run
 
 build = lazy_module("engine.build")  # data, network, optimizer
 loop = lazy_module("engine.loop")  # one epoch
@@ -52,7 +52,10 @@ def build_parser() -> argparse.ArgumentParser:
     recipes = "\n".join(textwrap.fill(f"{name}: {about[name]}", 100, subsequent_indent="  ") for name in about)
     parser = Parser(prog="train.py", description=__doc__, epilog=f"recipes:\n{recipes}")
     parser.add_argument("--recipe", default="default", choices=RECIPES, help="named set of options (engine/recipes.py)")
-    parser.add_argument("--dataset", choices=DATASETS, help="which faces (default: what --data holds, or fer2013)")
+    names = f"{', '.join(DATASETS)}, or the name of your own"
+    parser.add_argument(
+        "--dataset", type=plain_name, metavar="NAME", help=f"{names} (default: what --data holds, or fer2013)"
+    )
     parser.add_argument("--data", type=file_path, metavar="PATH", help="HDF5 file (default: data/<dataset>.h5)")
     parser.add_argument(
         "--output", type=file_path, default=Path("runs"), metavar="DIR", help="where run folders are made"

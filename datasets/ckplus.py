@@ -8,9 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from datasets.names import CKPLUS_CLASSES, OFFICIAL_COUNTS
-from datasets.raw.ckplus48 import files_digest, find_source, read_folder
+from datasets.raw.ckplus48 import find_source, read_folder
 from datasets.raw.ckplus_original import CropFace, FindFace, crop_or_middle, find_largest, read_original
 from datasets.storage import FaceSet, Split
+from utils.files import files_digest
 
 SEQUENCES, SUBJECTS = 327, 118
 

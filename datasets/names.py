@@ -3,14 +3,22 @@
 FER2013_CLASSES = ("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral")
 CKPLUS_CLASSES = (*FER2013_CLASSES[:6], "Contempt")  # 6 is Neutral in FER2013
 
+EIGHT_CLASSES = (*FER2013_CLASSES, "Contempt")  # of FER+ and of ckextended.csv
+
 # Data sets that preprocess_fer2013.py can make, and the names of the classes that their labels index
 CLASS_NAMES = {
     "fer2013": FER2013_CLASSES,
+    "ferplus": EIGHT_CLASSES,
     "ckplus": CKPLUS_CLASSES,
+    "ckextended": EIGHT_CLASSES,
     "synthetic": FER2013_CLASSES,
     "synthetic-ckplus": CKPLUS_CLASSES,
 }
 DATASETS = tuple(CLASS_NAMES)
+
+# Columns of predictions.csv beside one for each class, so no class is called like one of them
+FACE_COLUMNS = ("index", "label", "prediction")
+GROUP_COLUMNS = ("subject", "sequence", "fold")  # where they exist
 
 SPLITS = ("Training", "PublicTest", "PrivateTest")  # of FER2013; CK+ has one, called data
 LAST_EPOCH = "last epoch"  # in place of a split's name where no split selects the epoch
@@ -18,7 +26,14 @@ LAST_EPOCH = "last epoch"  # in place of a split's name where no split selects t
 # Crops of a face whose logits are averaged (datasets/views.py), and what a report calls them
 VIEWS = {"center": "center crop", "flip": "center crop and mirror image", "five": "five-crop", "ten": "ten-crop"}
 
-USUAL_SOURCES = {"fer2013": "data/fer2013.csv", "ckplus": "data/CK+48"}  # the others are drawn
+# The others are drawn
+USUAL_SOURCES = {
+    "fer2013": "data/fer2013.csv",
+    "ferplus": "data/fer2013.csv",
+    "ckplus": "data/CK+48",
+    "ckextended": "data/ckextended.csv",
+}
+USUAL_VOTES = "data/fer2013new.csv"  # of FER+, for the faces of fer2013.csv
 FOLDS = 10  # of CK+, and of whatever else where no number is given
 
 # Faces of each class, in every split

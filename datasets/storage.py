@@ -1,14 +1,13 @@
 """The HDF5 file between preprocessing and everything else: write it, read it, check it.
 
 A file holds, for every split, `<split>_pixel` (N, 48, 48) uint8 and `<split>_label` (N,) int64, and for data sets
-that have them further columns of strings such as `data_subject`. Attributes say what the file is and what it was
-made from. Files that older repositories made for the same sets (no attributes, faces as flat rows) are read too.
+that have them further columns of strings such as `data_subject`, and `<split>_soft` (N, classes) float32, the share of
+each class in a face's votes. Attributes say what the file is and what it was made from. Files that older repositories
+made for the same sets (no attributes, faces as flat rows) are read too.
 """
 
 import hashlib
-import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,31 +15,39 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from datasets.names import CLASS_NAMES, DATASETS, SPLITS, USUAL_SOURCES
+from datasets.advice import command, remake
+from datasets.hdf5_file import check_array, open_hdf5, read_attribute
+from datasets.names import CLASS_NAMES, FACE_COLUMNS, GROUP_COLUMNS, SPLITS
 from utils.files import replacing
 
 FORMAT_VERSION = 1
 SIDE = 48
-SIGNATURE = b"\x89HDF\r\n\x1a\n"  # the first bytes of every HDF5 file
+COLUMNS = ("subject", "sequence")  # of strings; whatever else a file has beside its faces is not read
 FLAT_OR_SQUARE = {(SIDE, SIDE), (SIDE * SIDE,), (SIDE, SIDE, 1), (1, SIDE, SIDE)}
 
 
 @dataclass(frozen=True)
 class Split:
-    """Faces of one split: pixels (N, 48, 48) uint8, labels (N,) int64, and named columns (N,) of str."""
+    """Faces of one split: pixels (N, 48, 48) uint8, labels (N,) int64, and named columns (N,) of str.
+
+    soft (N, classes) float32, rows of sum 1, is what to train on where not all who judged a face agreed.
+    """
 
     pixels: np.ndarray
     labels: np.ndarray
     extra: dict[str, np.ndarray] = field(default_factory=dict)
+    soft: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @cached_property
     def sha256(self) -> str:
-        """Of the pixels and the labels, in their order."""
+        """Of the pixels, the labels and the soft targets, in their order."""
         digest = hashlib.sha256(np.ascontiguousarray(self.pixels))
         digest.update(np.ascontiguousarray(self.labels))
+        if self.soft is not None:
+            digest.update(np.ascontiguousarray(self.soft))
         return digest.hexdigest()
 
 
@@ -63,10 +70,8 @@ def write_faces(path: str | Path, faces: FaceSet) -> None:
     path = Path(path)
     if not faces.splits:
         raise ValueError(f"{path}: there is no split to write")
-    checked = {
-        name: Split(*_check(path, name, split.pixels, split.labels, faces.class_names), split.extra)
-        for name, split in faces.splits.items()
-    }
+    check_class_names(path, faces.class_names)
+    checked = {name: _checked(path, name, split, faces.class_names) for name, split in faces.splits.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as unfinished, h5py.File(unfinished, "w", track_order=True, locking=False) as file:
         file.attrs["dataset"] = faces.dataset
@@ -78,128 +83,136 @@ def write_faces(path: str | Path, faces: FaceSet) -> None:
             # contiguous and uncompressed: the whole set is read at once, and faces hardly compress
             file.create_dataset(f"{name}_pixel", data=split.pixels)
             file.create_dataset(f"{name}_label", data=split.labels)
+            if split.soft is not None:
+                file.create_dataset(f"{name}_soft", data=split.soft)
             for column, values in split.extra.items():
-                _check_column(path, name, column, values, len(split))
                 file.create_dataset(f"{name}_{column}", data=list(map(str, values)), dtype=h5py.string_dtype())
 
 
-def read_faces(path: str | Path, splits: Sequence[str] | None = None) -> FaceSet:
+def read_faces(path: str | Path, splits: Sequence[str] | None = None, dataset: str | None = None) -> FaceSet:
     """Read the named splits (all of them when None) of a file that `write_faces` or an older repository made.
 
+    dataset: the set that the file should hold, for the advice in errors.
     Raises FileNotFoundError with the command that makes the file, ValueError where a split is not there or the
-    content breaks the format.
+    content breaks the format; everything is checked before it is read.
     """
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist: make it with {_command(path)}")
-    with _open(path) as file:
+        raise FileNotFoundError(f"{path} does not exist: make it with {command(path, dataset=dataset)}")
+    with open_hdf5(path, dataset) as file:
         there = [key.removesuffix("_pixel") for key in file if key.endswith("_pixel")]
-        there = [name for name in there if len(file[f"{name}_pixel"])]  # older scripts left empty splits behind
+        # older scripts left empty splits behind
+        there = [name for name in there if len(check_array(path, file, f"{name}_pixel"))]
         if not there:
-            raise ValueError(f"{path} holds no `<split>_pixel`: found {sorted(file) or 'nothing'}; {_remake(path)}")
+            found = sorted(file)[:10] or "nothing"
+            raise ValueError(f"{path} holds no `<split>_pixel`: found {found}; {remake(path, dataset=dataset)}")
         wanted = there if splits is None else splits
         for name in wanted:
             if name not in there:
                 raise ValueError(f"{path} has no split {name!r}: it holds {', '.join(there)}")
-        dataset, class_names = _identity(path, file, there)
+        name, class_names = _identity(path, file, there)
         return FaceSet(
-            dataset=dataset,
+            dataset=name,
             class_names=class_names,
-            splits={name: _read_split(path, file, name, class_names) for name in wanted},
-            source=str(file.attrs.get("source", "unknown")),
-            source_sha256=str(file.attrs.get("source_sha256", "")),
+            splits={split: _read_split(path, file, split, class_names) for split in wanted},
+            source=str(read_attribute(path, file, "source", "unknown")),
+            source_sha256=str(read_attribute(path, file, "source_sha256", "")),
         )
 
 
-@contextmanager
-def _open(path: Path) -> Iterator[h5py.File]:
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder, not an HDF5 file; {_remake(path / 'fer2013.h5')}")
-    with open(path, "rb") as file:
-        if file.read(len(SIGNATURE)) != SIGNATURE:
-            raise ValueError(f"{path} is not an HDF5 file; {_remake(path.with_suffix('.h5'), source=path)}")
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise ValueError(f"{path} is a damaged HDF5 file ({error}); {_remake(path)}") from error
-    with file:
-        yield file
+def check_class_names(path: Path, names: Sequence[str]) -> None:
+    """ValueError for names that could not be told apart later, or would not fit into predictions.csv."""
+    wrong = [name for name in names if not isinstance(name, str) or not name.strip() or not name.isprintable()]
+    if not len(names) or wrong:
+        found = f"{wrong[0]!r}" if wrong else "no class"
+        raise ValueError(f"{path}: {found} is no class name; names are words in one line")
+    twice = [name for i, name in enumerate(names) if name in names[:i]]
+    if twice:
+        raise ValueError(f"{path}: two classes are called {twice[0]!r}; give each a name of its own")
+    reserved = [name for name in names if name in FACE_COLUMNS + GROUP_COLUMNS]
+    if reserved:
+        columns = ", ".join(FACE_COLUMNS + GROUP_COLUMNS)
+        raise ValueError(f"{path}: a class is called {reserved[0]!r}, as a column of predictions.csv ({columns}) is")
 
 
 def _identity(path: Path, file: h5py.File, there: list[str]) -> tuple[str, tuple[str, ...]]:
     """Name of the data set and of its classes; told by the splits' names where an older file does not say."""
-    version = int(file.attrs.get("format_version", FORMAT_VERSION))
-    if version > FORMAT_VERSION:
-        raise ValueError(
-            f"{path} has format version {version}, this code reads up to {FORMAT_VERSION}; {_remake(path)}"
-        )
-    if "class_names" in file.attrs:
-        return str(file.attrs.get("dataset", "unknown")), tuple(map(str, file.attrs["class_names"]))
+    version = read_attribute(path, file, "format_version", FORMAT_VERSION)
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise ValueError(f"{path} has format version {version}, this code reads up to {FORMAT_VERSION}; {remake(path)}")
+    names = read_attribute(path, file, "class_names")
+    if names is not None:
+        if not isinstance(names, list):
+            raise ValueError(f"{path}: class_names is {names!r}, not a list with a name for every class")
+        check_class_names(path, names)
+        return str(read_attribute(path, file, "dataset", "unknown")), tuple(names)
     if set(there) <= set(SPLITS) or there == ["data"]:
         dataset = "ckplus" if there == ["data"] else "fer2013"
         return dataset, CLASS_NAMES[dataset]
     raise ValueError(
-        f"{path} does not name its classes and its splits ({', '.join(there)}) are unknown; {_remake(path)}"
+        f"{path} does not name its classes and its splits ({', '.join(there)}) are unknown; {remake(path)}"
     )
 
 
 def _read_split(path: Path, file: h5py.File, name: str, class_names: Sequence[str]) -> Split:
     if f"{name}_label" not in file:
-        raise ValueError(f"{path}: {name}_pixel is there but {name}_label is not; {_remake(path)}")
-    pixels, labels = _check(path, name, file[f"{name}_pixel"][()], file[f"{name}_label"][()], class_names)
+        raise ValueError(f"{path}: {name}_pixel is there but {name}_label is not; {remake(path)}")
+    # as declared: what would be refused is not read
+    pixels, labels = (check_array(path, file, f"{name}_{part}") for part in ("pixel", "label"))
+    _check_shapes(path, name, pixels, labels)
+    soft = check_array(path, file, f"{name}_soft")[()] if f"{name}_soft" in file else None
     extra = {}
-    for key in file:
-        column = key.removeprefix(f"{name}_")
-        if column != key and h5py.check_string_dtype(file[key].dtype) is not None:
-            extra[column] = np.asarray(file[key].asstr()[()], dtype=str)
-            _check_column(path, name, column, extra[column], len(labels))
-    return Split(pixels, labels, extra)
+    for column in COLUMNS:
+        if f"{name}_{column}" in file:
+            values = check_array(path, file, f"{name}_{column}")
+            if h5py.check_string_dtype(values.dtype) is None:
+                raise ValueError(f"{path}: {name}_{column} is {_what(values)}, not text; {remake(path)}")
+            _check_column(path, name, column, values, len(labels))
+            extra[column] = np.asarray(values.asstr(errors="replace")[()], dtype=str)
+    return _checked(path, name, Split(pixels[()], labels[()], extra, soft), class_names)
 
 
-def _check(path: Path, name: str, pixels: np.ndarray, labels: np.ndarray, class_names: Sequence[str]) -> tuple:
-    """Both arrays in the format's shapes and dtypes, or ValueError."""
-    pixels, labels = np.asarray(pixels), np.asarray(labels)
-    if pixels.shape[1:] not in FLAT_OR_SQUARE or not np.issubdtype(pixels.dtype, np.integer):
-        raise ValueError(f"{path}: {name}_pixel is {_what(pixels)}, not (N, 48, 48) uint8; {_remake(path)}")
-    if labels.shape not in ((len(labels),), (len(labels), 1)) or not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(f"{path}: {name}_label is {_what(labels)}, not (N,) int64; {_remake(path)}")
-    if len(pixels) != len(labels) or not len(labels):
-        raise ValueError(f"{path}: {name} has {len(pixels)} faces and {len(labels)} labels; {_remake(path)}")
+def _checked(path: Path, name: str, split: Split, class_names: Sequence[str]) -> Split:
+    """The same in the format's shapes and dtypes, or ValueError."""
+    pixels, labels = np.asarray(split.pixels), np.asarray(split.labels)
+    _check_shapes(path, name, pixels, labels)
     if pixels.dtype != np.uint8 and (pixels.min() < 0 or pixels.max() > 255):
         raise ValueError(f"{path}: {name}_pixel reaches from {pixels.min()} to {pixels.max()}, not 0 to 255")
     if labels.min() < 0 or labels.max() >= len(class_names):
         found = f"{labels.min()} to {labels.max()}"
         raise ValueError(f"{path}: {name}_label reaches from {found}, but there are {len(class_names)} classes")
+    for column, values in split.extra.items():
+        _check_column(path, name, column, values, len(labels))
+    soft = split.soft
+    if soft is not None:
+        soft, wanted = np.asarray(soft), (len(labels), len(class_names))
+        if soft.shape != wanted or soft.dtype.kind != "f" or not np.isfinite(soft).all() or soft.min() < 0:
+            raise ValueError(f"{path}: {name}_soft is {_what(soft)}, not {wanted} shares from 0 to 1; {remake(path)}")
+        if np.abs(soft.sum(1) - 1).max() > 1e-3:
+            raise ValueError(f"{path}: {name}_soft has rows whose sum is not 1; {remake(path)}")
+        soft = np.ascontiguousarray(soft, np.float32)
     pixels = np.ascontiguousarray(pixels, dtype=np.uint8).reshape(-1, SIDE, SIDE)
-    return pixels, labels.astype(np.int64).reshape(-1)
+    return Split(pixels, labels.astype(np.int64).reshape(-1), split.extra, soft)
 
 
-def _check_column(path: Path, name: str, column: str, values: np.ndarray, n: int) -> None:
-    if len(values) != n:
-        raise ValueError(f"{path}: {name}_{column} has {len(values)} entries for {n} faces; {_remake(path)}")
+def _check_shapes(path: Path, name: str, pixels: np.ndarray | h5py.Dataset, labels: np.ndarray | h5py.Dataset) -> None:
+    """ValueError where an array, read or not yet, has another shape or kind than the format says."""
+    if pixels.shape[1:] not in FLAT_OR_SQUARE or pixels.dtype.kind not in "iu":
+        raise ValueError(f"{path}: {name}_pixel is {_what(pixels)}, not (N, 48, 48) uint8; {remake(path)}")
+    if labels.dtype.kind not in "iufb":
+        raise ValueError(
+            f"{path}: {name}_label holds text, not numbers: a label is the place of its class in class_names, from 0"
+        )
+    if labels.shape not in ((len(labels),), (len(labels), 1)) or labels.dtype.kind not in "iu":
+        raise ValueError(f"{path}: {name}_label is {_what(labels)}, not (N,) int64; {remake(path)}")
+    if len(pixels) != len(labels) or not len(labels):
+        raise ValueError(f"{path}: {name} has {len(pixels)} faces and {len(labels)} labels; {remake(path)}")
 
 
-def _what(array: np.ndarray) -> str:
+def _check_column(path: Path, name: str, column: str, values: np.ndarray | h5py.Dataset, n: int) -> None:
+    if np.shape(values) != (n,):
+        raise ValueError(f"{path}: {name}_{column} has {len(values)} entries for {n} faces; {remake(path)}")
+
+
+def _what(array: np.ndarray | h5py.Dataset) -> str:
     return f"{array.shape} {array.dtype}"
-
-
-def _remake(path: Path, source: Path | None = None) -> str:
-    return f"make the file with {_command(path, source)}"
-
-
-def _command(path: Path, source: Path | None = None) -> str:
-    """What makes `path`; a file that the user gave in its place is taken for the source.
-
-    A command where the name says which set it is, so that nobody writes FER2013 over a file of their own.
-    """
-    words = set(re.split(r"[^a-z0-9+-]+", path.stem.lower()))
-    dataset = next((name for name in DATASETS if name in words), None)
-    if dataset is None and words & {"ck", "ck+", "ck48", "ck+48"}:
-        dataset = "ckplus"
-    if dataset is None and (source or "fer" in path.stem.lower()):
-        dataset = "fer2013"
-    if dataset is None:
-        return "preprocess_fer2013.py, or with datasets.storage.write_faces if the faces are your own"
-    usual = USUAL_SOURCES.get(dataset)
-    given = f" --source {source or usual}" if source or usual else ""
-    return f"`python preprocess_fer2013.py --dataset {dataset}{given} --output {path}`"

@@ -43,10 +43,10 @@ class Setup:
 
 def build_data(config: RunConfig) -> list[TrainVal]:
     """Read the file: one train set and validation set, or of a k-fold run one of each per fold."""
-    faces = read_faces(config.data)
+    faces = read_faces(config.data, dataset=config.dataset)
     if config.dataset not in (None, faces.dataset):
         raise ValueError(
-            f"{config.data} holds {faces.dataset}, not {config.dataset}; leave --dataset out, or give another --data"
+            f"{config.data} holds {faces.dataset}, not {config.dataset}; give that name, or another --data"
         )
     folds = FOLDS if config.folds == "all" else int(config.folds or 0)
     splits = train_val_of_run(faces, config.select_on, folds, config.fold, config.protocol)

@@ -91,11 +91,11 @@ def test_missing_file_names_the_command_that_makes_it(tmp_path, name, dataset):
     assert command in str(caught.value) and f"--output {tmp_path / name}" in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["mine.h5", "backup.h5", "quick-check.h5"])
-def test_a_file_of_ones_own_gets_no_command_that_would_overwrite_it(tmp_path, name):
+@pytest.mark.parametrize("name", ["mine.h5", "backup.h5", "quick-check.h5", "locked.h5", "different.h5"])
+def test_a_file_of_ones_own_gets_no_command_for_another_set(tmp_path, name):
     with pytest.raises(FileNotFoundError, match="does not exist") as caught:
         read_faces(tmp_path / name)
-    assert "--dataset" not in str(caught.value) and "write_faces" in str(caught.value)
+    assert "--dataset folder --source DIR" in str(caught.value)
 
 
 @pytest.mark.parametrize("shape", [(48, 48), (2304,), (48, 48, 1), (1, 48, 48)])

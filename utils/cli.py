@@ -56,6 +56,8 @@ def run(
     Ctrl-C ends with status 130 and SIGTERM with 143, both after everything that is open has been closed.
     With FER_DEBUG set in the environment the traceback is shown instead.
     """
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # class names in letters that a terminal or pipe does not have
     try:
         with stop.terminable():
             return function(args)
@@ -129,6 +131,13 @@ def file_path(text: str) -> Path:
     if not text.strip() or "\0" in text:
         raise argparse.ArgumentTypeError(f"{text!r} is not a path")
     return Path(text)
+
+
+def plain_name(text: str) -> str:
+    """argparse type: a name that can be a file's, without a folder."""
+    if not text.strip() or Path(text).name != text:
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of a data set, such as fer2013: give a file with --data")
+    return text
 
 
 def printable(path: str | Path) -> str:

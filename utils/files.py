@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 from typing import Any
@@ -119,17 +119,45 @@ def is_clutter(path: str | PurePath) -> bool:
     return any((part[0] == "." and part != "..") or part.lower() in CLUTTER for part in PurePath(path).parts)
 
 
+def walk_files(folder: str | Path) -> list[Path]:
+    """The files in a folder and in the folders below it, sorted, without clutter. Links are followed, in no circle."""
+    return sorted(_files_below(Path(folder), ()))
+
+
+def _files_below(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
+    real = folder.resolve()
+    if real in above or any(parent.is_relative_to(real) for parent in above):
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if is_clutter(entry.name):
+                continue
+            if entry.is_dir():
+                yield from _files_below(folder / entry.name, (*above, real))
+            elif entry.is_file():
+                yield folder / entry.name
+
+
 def source_digest(path: str | Path) -> str:
-    """SHA-256 of a file; of a folder, over the sorted relative names and digests of its files (hidden ones apart)."""
+    """SHA-256 of a file; of a folder, over the sorted relative names and digests of its files (clutter apart)."""
     path = Path(path)
-    if path.is_file():
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+    if not path.is_file():
+        return files_digest([path], walk_files(path))
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def files_digest(roots: Sequence[Path], files: Sequence[Path]) -> str:
+    """SHA-256 of some files as `source_digest` makes it of a folder, had it these alone.
+
+    Their names count from the one of `roots` that they lie in, so that it is all the same where that is.
+    """
+    names = {
+        next(path.relative_to(root) for root in roots if path.is_relative_to(root)).as_posix(): path for path in files
+    }
     total = hashlib.sha256()
-    names = {file.relative_to(path).as_posix(): file for file in path.rglob("*") if file.is_file()}
     for name in sorted(names):
-        if not any(part.startswith(".") for part in name.split("/")):
-            total.update(f"{name}\0{source_digest(names[name])}\n".encode())
+        total.update(f"{name}\0{source_digest(names[name])}\n".encode())
     return total.hexdigest()
 
 

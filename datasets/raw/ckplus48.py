@@ -3,7 +3,6 @@
 The other form, the original distribution of whole sequences, is read in `ckplus_original.py`.
 """
 
-import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from datasets.storage import SIDE, Split
-from utils.files import source_digest
+from utils.files import is_clutter
 
 FOLDERS = ("anger", "disgust", "fear", "happy", "sadness", "surprise", "contempt")  # in the order of the classes
 IMAGES = (".png", ".jpg", ".jpeg")
@@ -123,27 +122,17 @@ def read_image(path: Path, mode: str) -> np.ndarray:
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """The folders in `folder`, sorted, without those that archives and Macs leave (.name, __MACOSX)."""
-    return sorted(child for child in folder.iterdir() if child.name[:1] not in "._" and child.is_dir())
+    """The folders in `folder`, sorted, without clutter."""
+    return sorted(child for child in folder.iterdir() if not is_clutter(child.name) and child.is_dir())
 
 
 def files_in(folder: Path, endings: Sequence[str]) -> list[Path]:
-    """The files in `folder` that end so, sorted, without hidden ones."""
-    return sorted(child for child in folder.iterdir() if child.name[0] != "." and child.suffix.lower() in endings)
-
-
-def files_digest(roots: Sequence[Path], files: Sequence[Path]) -> str:
-    """SHA-256 of some files as `files.source_digest` makes it of a folder, had it these alone.
-
-    Their names count from the one of `roots` that they lie in, so that it is all the same where --source points.
-    """
-    names = {
-        next(path.relative_to(root) for root in roots if path.is_relative_to(root)).as_posix(): path for path in files
-    }
-    total = hashlib.sha256()
-    for name in sorted(names):
-        total.update(f"{name}\0{source_digest(names[name])}\n".encode())
-    return total.hexdigest()
+    """The files in `folder` that end so, sorted, without clutter."""
+    return sorted(
+        child
+        for child in folder.iterdir()
+        if child.suffix.lower() in endings and not is_clutter(child.name) and child.is_file()
+    )
 
 
 def _candidates(folder: Path, depth: int) -> Iterator[tuple[str, Path]]:
@@ -161,7 +150,9 @@ def _candidates(folder: Path, depth: int) -> Iterator[tuple[str, Path]]:
 
 def _kind(folder: Path) -> str | None:
     """Whether the first file in <subject>/<sequence>/ is an image or a label; by the folder's name if there is none."""
-    for path in folder.glob("S*/*/[!.]*"):
+    for path in folder.glob("S*/*/*"):
+        if is_clutter(path.relative_to(folder)):
+            continue
         if path.suffix.lower() in IMAGES:
             return "images"
         return "labels" if path.stem.endswith("_emotion") else None

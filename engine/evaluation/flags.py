@@ -3,14 +3,17 @@
 import argparse
 
 from datasets.names import DATASETS, VIEWS
-from utils.cli import file_path, positive_int
+from utils.cli import file_path, plain_name, positive_int
 
 
 def add_test_flags(parser: argparse.ArgumentParser) -> None:
     """What `engine.evaluation.testing` needs to know besides the checkpoints."""
     data = parser.add_argument_group("faces")
-    data.add_argument("--dataset", choices=DATASETS, help="which faces (default: the checkpoint's)")
-    data.add_argument("--data", type=file_path, metavar="PATH", help="HDF5 file (default: data/<dataset>.h5)")
+    names = f"{', '.join(DATASETS)}, or the name of your own"
+    data.add_argument("--dataset", type=plain_name, metavar="NAME", help=f"{names} (default: the checkpoint's)")
+    data.add_argument(
+        "--data", type=file_path, metavar="PATH", help="HDF5 file (default: the one that the run was trained on)"
+    )
     data.add_argument("--split", metavar="NAME", help="default: PrivateTest if it is there, else PublicTest")
     group = parser.add_argument_group("computation")
     group.add_argument("--views", choices=tuple(VIEWS), default="ten", help="crops of a face whose logits are averaged")

@@ -16,11 +16,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from datasets.names import FACE_COLUMNS, GROUP_COLUMNS
 from engine.evaluation.metrics import check_inputs
 from utils.files import replacing
-
-FIRST = ("index", "label", "prediction")
-EXTRA = ("subject", "sequence", "fold")
 
 
 @dataclass(frozen=True)
@@ -52,16 +50,16 @@ def write_predictions(
     """
     y, p = check_inputs(labels, probabilities, class_names)
     extra = dict(extra or {})
-    reserved = [name for name in class_names if name in FIRST + EXTRA]
-    unknown = [name for name in extra if name not in EXTRA]
+    reserved = [name for name in class_names if name in FACE_COLUMNS + GROUP_COLUMNS]
+    unknown = [name for name in extra if name not in GROUP_COLUMNS]
     if reserved or unknown:
         kind = "class" if reserved else "extra column"
-        allowed = f"extra columns are {', '.join(EXTRA)}, and no class is called like a column"
+        allowed = f"extra columns are {', '.join(GROUP_COLUMNS)}, and no class is called like a column"
         raise ValueError(f"{kind} {(reserved + unknown)[0]!r}: {allowed}")
     columns: dict[str, Any] = {"index": np.asarray(index)}
     columns |= {"label": y, "prediction": p.argmax(1)}
     columns |= {name: p[:, i] for i, name in enumerate(class_names)}
-    columns |= {name: extra[name] for name in EXTRA if name in extra}
+    columns |= {name: extra[name] for name in GROUP_COLUMNS if name in extra}
     short = [f"{name} ({len(column)})" for name, column in columns.items() if len(column) != len(y)]
     if short:
         raise ValueError(f"{len(y)} labels, but another number of values in {', '.join(short)}")
@@ -83,22 +81,22 @@ def read_predictions(path: str | Path) -> Predictions:
         table = pd.read_csv(path, dtype={"subject": str, "sequence": str})
     except ValueError as error:  # pandas' parser errors are ValueErrors too
         raise ValueError(f"{path} is not a predictions.csv ({str(error).strip().splitlines()[0]})") from None
-    missing = [name for name in FIRST if name not in table]
-    names = tuple(name for name in table if name not in FIRST + EXTRA)
+    missing = [name for name in FACE_COLUMNS if name not in table]
+    names = tuple(name for name in table if name not in FACE_COLUMNS + GROUP_COLUMNS)
     if missing or not names:
-        wanted = ", ".join(FIRST)
+        wanted = ", ".join(FACE_COLUMNS)
         raise ValueError(f"{path} is not a predictions.csv: it needs the columns {wanted} and one per class")
     if not len(table):
         raise ValueError(f"{path} has no rows")
-    for name in FIRST + names:
+    for name in FACE_COLUMNS + names:
         values = pd.to_numeric(table[name], errors="coerce")
         wrong = np.flatnonzero(~np.isfinite(values))
-        if name in FIRST and not len(wrong):
+        if name in FACE_COLUMNS and not len(wrong):
             top = np.inf if name == "index" else len(names) - 1
             wrong = np.flatnonzero((values < 0) | (values > top) | (values % 1 != 0))
         if len(wrong):
             allowed = "a whole number from 0" if name == "index" else f"0 to {len(names) - 1}"
-            allowed = allowed if name in FIRST else "a number"
+            allowed = allowed if name in FACE_COLUMNS else "a number"
             found = str(table[name].iloc[wrong[0]])
             raise ValueError(f"{path}, line {wrong[0] + 2}, column {name}: {found!r} is not {allowed}")
         table[name] = values
@@ -112,5 +110,5 @@ def read_predictions(path: str | Path) -> Predictions:
         labels=labels,
         predictions=table["prediction"].to_numpy(np.int64),
         probabilities=probabilities,
-        extra={name: table[name].to_numpy() for name in EXTRA if name in table},
+        extra={name: table[name].to_numpy() for name in GROUP_COLUMNS if name in table},
     )

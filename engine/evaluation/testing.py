@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from datasets.duplicates import twin_mask
+from datasets.names import DATASETS
 from datasets.storage import FaceSet, Split, read_faces
 from datasets.train_val import train_val_folds
 from engine.config import read_config
@@ -63,10 +64,11 @@ def load_setup(
             print(f"{classifier.path}: {classifier.info['origin']}")
     if data is None and dataset is None:
         data = _data_of_run(Path(classifiers[0].path))
-    data = data or Path("data") / f"{dataset or classifiers[0].dataset}.h5"
-    faces = read_faces(data)
+    dataset_told = dataset or classifiers[0].dataset
+    data = data or Path("data") / f"{dataset_told}.h5"
+    faces = read_faces(data, dataset=dataset_told)
     if dataset and dataset != faces.dataset:
-        raise ValueError(f"{data} holds {faces.dataset}, not {dataset}; leave --dataset out, or give another --data")
+        raise ValueError(f"{data} holds {faces.dataset}, not {dataset}; give that name, or another --data")
     for classifier in classifiers:
         if classifier.class_names != faces.class_names:
             raise ValueError(
@@ -78,11 +80,21 @@ def load_setup(
 
 
 def _data_of_run(checkpoint: Path) -> Path | None:
-    """The file that the run of a checkpoint was trained on, if its folder says so and the file is still there."""
+    """The file that the run of a checkpoint was trained on, if its folder says so.
+
+    None for a usual set whose file is no longer there: it may be at its usual place.
+    """
     for folder in checkpoint.absolute().parents[:3]:  # of a fold and a seed, the run's folder is two above
         if (folder / "args.json").is_file():
-            data = read_config(folder / "args.json").data
-            return data if data.is_file() else None
+            config = read_config(folder / "args.json")
+            if config.data.is_file():
+                return config.data
+            if config.dataset in DATASETS:
+                return None
+            raise FileNotFoundError(
+                f"{folder} was trained on {config.data}, which is not there (seen from {Path.cwd()}): give --data with"
+                " its new place"
+            )
     return None
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from engine.evaluation.metrics import check_inputs
-from engine.figures.style import RED, SMALLEST, fit_height, set_title
+from engine.figures.style import RED, SMALLEST, drawable, fit_height, set_title
 
 
 def confusion_matrix_figure(
@@ -62,8 +62,9 @@ def confusion_matrix_figure(
             axes.annotate(f"{counts[i, j]}", xytext=(0, 0), size=size, color=ink, **middle)
     fits = max(len(name) for name in class_names) * 0.6 * size < cell
     slanted = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
-    axes.set_xticks(np.arange(c) + 0.5, class_names, size=size, **({} if fits else slanted))
-    axes.set_yticks(np.arange(c) + 0.5, class_names, size=size)
+    names = {"labels": [drawable(name) for name in class_names], "size": size, "parse_math": False}
+    axes.set_xticks(np.arange(c) + 0.5, **names, **({} if fits else slanted))
+    axes.set_yticks(np.arange(c) + 0.5, **names)
     axes.tick_params(length=0, pad=3)
     axes.spines[:].set_visible(False)
     axes.set_xlabel("prediction", size=size)
@@ -89,6 +90,7 @@ def mistakes_figure(
     if len(pixels) != len(y):
         raise ValueError(f"{len(pixels)} faces but {len(y)} labels")
     predictions, scores = p.argmax(1), p.max(1)
+    names = [drawable(name) for name in class_names]
     wrong = np.flatnonzero(predictions != y)
     shown = wrong[np.argsort(-scores[wrong], kind="stable")][:count]
     columns = 8 if len(shown) > 7 else 8 - len(shown) % 2
@@ -103,9 +105,9 @@ def mistakes_figure(
             continue
         i = shown[place - skip]
         axes.imshow(pixels[i], cmap="gray", vmin=0, vmax=255)
-        below = {"transform": axes.transAxes, "ha": "center", "va": "top", "size": 7.5}
-        axes.text(0.5, -0.04, class_names[y[i]], color="#222222", **below)
-        axes.text(0.5, -0.21, f"{class_names[predictions[i]]} {_percent(scores[i])}", color=RED, **below)
+        below = {"transform": axes.transAxes, "ha": "center", "va": "top", "size": 7.5, "parse_math": False}
+        axes.text(0.5, -0.04, names[y[i]], color="#222222", **below)
+        axes.text(0.5, -0.21, f"{names[predictions[i]]} {_percent(scores[i])}", color=RED, **below)
     if len(shown):
         some = f"{len(shown)} most confident of {len(wrong):,} mistakes"
         all_ = f"{len(wrong)} mistake{'s' if len(wrong) > 1 else ''} among {len(y):,} faces"

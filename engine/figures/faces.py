@@ -5,15 +5,15 @@ Everything is placed in inches from the top left, so that a face is as large in 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
-from matplotlib import font_manager, ft2font
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+
+from engine.figures.style import drawable
 
 # Okabe and Ito's colours, which all eyes can tell apart; without yellow, which is pale on white
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -232,12 +232,4 @@ def _axes(figure: Figure, left: float, top: float, width: float, height: float) 
 def _text(figure: Figure, left: float, top: float, text: str, **style: Any) -> None:
     """Text in inches from the figure's top left; letters that the font lacks become "?", "$" is only a dollar."""
     w, h = figure.get_size_inches()
-    known = _characters()
-    text = "".join(c if ord(c) in known else "?" for c in text)
-    figure.text(left / w, 1 - top / h, text, **({"va": "top", "parse_math": False} | style))
-
-
-@cache
-def _characters() -> frozenset[int]:
-    """What matplotlib's own font can draw; anything else would be a warning and an empty box."""
-    return frozenset(ft2font.FT2Font(font_manager.findfont("DejaVu Sans")).get_charmap())
+    figure.text(left / w, 1 - top / h, drawable(text), **({"va": "top", "parse_math": False} | style))

@@ -6,10 +6,12 @@ No pyplot and no window: a figure is saved with `save_figure`, or shown by whoev
 import re
 import textwrap
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+from matplotlib import font_manager, ft2font
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -59,7 +61,21 @@ def set_title(figure: Figure, title: str, size: float) -> None:
     across = int(figure.get_figwidth() * 72 / (0.52 * size))
     title = re.sub(r"\([^)]*\)", lambda found: found[0].replace(" ", "\u00a0"), title)  # remarks stay on one line
     lines = [line for part in title.split("\n") for line in textwrap.wrap(part, across) or [""]]
-    figure.suptitle("\n".join(lines), size=size)
+    figure.suptitle(drawable("\n".join(lines)), size=size, parse_math=False)
+
+
+def drawable(text: str) -> str:
+    """The same, with "?" for letters that matplotlib's own font lacks: they would be a warning and an empty box.
+
+    Draw it with `parse_math=False`, so that a "$" is only a dollar.
+    """
+    known = _characters()
+    return "".join(c if ord(c) in known or c == "\n" else "?" for c in text)
+
+
+@cache
+def _characters() -> frozenset[int]:
+    return frozenset(ft2font.FT2Font(font_manager.findfont("DejaVu Sans")).get_charmap())
 
 
 def fit_height(figure: Figure, column: Sequence[Axes]) -> None:

@@ -1,0 +1,82 @@
+"""Trees of pictures as people have them: `<split>/<class>/*.jpg` or `<class>/*.jpg`, a few folders deep.
+
+`find_tree` finds the folder in which the splits or the classes lie; what is in the pictures is no concern here.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from datasets.raw.words import split_of
+from utils.files import walk_files
+
+DEPTH = 4  # folders that an archive may put around the data
+# Whether a file can be decoded is another matter: one that cannot is named.
+ENDINGS = (
+    *(".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm"),
+    *(".heic", ".heif", ".avif"),
+)
+
+
+class Picture(NamedTuple):
+    """A file, the class folder that it lies in, and the split that its folder or its name tells (None: neither)."""
+
+    path: Path
+    folder: str
+    split: str | None
+
+
+class Tree(NamedTuple):
+    """Where the data begins, its pictures by path, and the files that look like pictures but lie in no class."""
+
+    root: Path
+    pictures: list[Picture]
+    left_out: list[Path]
+
+
+Entry = tuple[tuple[str, ...], Path]  # the parts of a file's name below some folder, and its whole path
+
+
+def find_tree(source: Path, endings: Sequence[str] = ENDINGS) -> Tree | None:
+    """The pictures below a folder with their classes and splits, or None where there is no such tree.
+
+    Raises ValueError for folders that could be meant in more than one way.
+    """
+    inside = [(path.relative_to(source).parts, path) for path in walk_files(source) if path.suffix.lower() in endings]
+    root, paths = source, [path for _, path in inside]
+    for _ in range(DEPTH + 1):
+        groups = _by_folder(inside)
+        splits = [name for name in groups if split_of(name) and any(len(parts) > 1 for parts, _ in groups[name])]
+        if splits:
+            entries = [(entry, split_of(name)) for name in splits for entry in groups[name]]
+            pictures = [Picture(path, parts[0], split) for (parts, path), split in entries if len(parts) > 1]
+            return _tree(root, pictures, paths)
+        if len(groups) != 1 or any(len(parts) == 1 for parts, _ in next(iter(groups.values()))):
+            break
+        name, inside = next(iter(groups.items()))  # a folder alone, of folders: what an archive was packed in
+        root /= name
+    if len(groups) < 2:
+        return None
+    there = ", ".join(f"{name}/" for name in groups)
+    if any(map(split_of, groups)) and all(map(split_of, groups)):
+        raise ValueError(f"{root} holds {there} with images but no folders of classes in them: put them in <class>/")
+    if all(len(parts) > 1 for entries in groups.values() for parts, _ in entries):
+        raise ValueError(
+            f"{root} holds {there} and folders in these, so it is not clear which are the classes: point --source at "
+            "a folder that holds <class>/ or train/<class>/ and test/<class>/"
+        )
+    return _tree(root, [Picture(path, name, None) for name, entries in groups.items() for _, path in entries], paths)
+
+
+def _by_folder(inside: Sequence[Entry]) -> dict[str, list[Entry]]:
+    """The same files by the folder that they lie in, with their names below that; those in no folder are left out."""
+    groups: dict[str, list[Entry]] = {}
+    for parts, path in inside:
+        if len(parts) > 1:
+            groups.setdefault(parts[0], []).append((parts[1:], path))
+    return groups
+
+
+def _tree(root: Path, pictures: list[Picture], paths: Sequence[Path]) -> Tree:
+    used = {picture.path for picture in pictures}
+    return Tree(root, sorted(pictures), [path for path in paths if path not in used])

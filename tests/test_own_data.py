@@ -1,0 +1,342 @@
+"""Faces of one's own: trees of folders as people have them, and the scripts with their classes from end to end."""
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib import cbook
+from PIL import Image
+
+import evaluate
+import plot_confusion_matrix
+import preprocess_fer2013
+import train
+import visualize
+from datasets.names import CKPLUS_CLASSES, FER2013_CLASSES
+from datasets.own_faces import cut_face, read_raw, split_by_content
+from datasets.photographs import Box
+from datasets.raw.tree import find_tree
+from datasets.storage import FaceSet, read_faces
+from utils.files import is_clutter, source_digest
+
+NAMES = ("très content", "wide awake", "おこ$_$")
+CLUTTER = (
+    "._x.png",
+    ".ipynb_checkpoints/x.png",
+    "__MACOSX/x.png",
+    "Thumbs.db",
+    "desktop.ini",
+    ".DS_Store",
+    "@eaDir/x.jpg",
+)
+
+
+def draw(path: Path, seed: int, size: tuple[int, int] = (48, 48)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(seed).integers(0, 256, size, np.uint8)
+    Image.fromarray(noise).save(path, **({"quality": 95} if path.suffix == ".jpg" else {}))
+
+
+def fill(root: Path, folders: dict[str, int]) -> Path:
+    """Noise of 48x48: so many pictures in each folder."""
+    for k, (folder, n) in enumerate(folders.items()):
+        for i in range(n):
+            draw(root / folder / f"{i}.png", 1000 * k + i)
+    return root
+
+
+def counts(faces: FaceSet) -> dict[str, list[int]]:
+    return {
+        name: np.bincount(split.labels, minlength=len(faces.class_names)).tolist()
+        for name, split in faces.splits.items()
+    }
+
+
+def read(source: Path, lines: list[str] | None = None, **options) -> FaceSet:
+    return read_raw(source, "mine", (lines if lines is not None else []).append, **options)
+
+
+def preprocess(source: Path, *more: str) -> FaceSet:
+    return preprocess_fer2013.main(["--dataset", "folder", "--source", str(source), *more])
+
+
+# ---- where the classes are ----
+
+
+@pytest.mark.parametrize("inside", [".", "archive", "images/images", "a/b/c"])
+@pytest.mark.parametrize(
+    "train_, val, test",
+    [("train", "val", "test"), ("Training", "PublicTest", "PrivateTest"), ("TRAIN_set", "valid-set", "test data")],
+)
+def test_folders_tell_the_splits_however_they_are_packed(tmp_path, inside, train_, val, test):
+    root = tmp_path / inside
+    fill(root, {f"{train_}/b": 3, f"{train_}/A": 2, f"{val}/b": 1, f"{test}/a": 1})
+    for name in CLUTTER:
+        for folder in (tmp_path, root, root / train_, root / train_ / "b"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(b"what systems leave")
+    faces = read(tmp_path)
+    assert faces.class_names == ("A", "b") and faces.source_sha256 == source_digest(root)
+    assert counts(faces) == {"Training": [2, 3], "PublicTest": [0, 1], "PrivateTest": [1, 0]}
+    first = np.asarray(Image.open(root / train_ / "A" / "0.png"))
+    np.testing.assert_array_equal(faces.splits["Training"].pixels[0], first)
+
+
+@pytest.mark.parametrize("name", CLUTTER)
+def test_what_systems_leave_is_no_data(name):
+    assert is_clutter(name) and is_clutter(f"train/happy/{name}") and not is_clutter("train/happy/1.jpg")
+    assert not is_clutter("../happy/1.jpg")
+
+
+def test_known_expressions_get_their_usual_names_and_places(tmp_path):
+    lines: list[str] = []
+    words = ("sadness", "Happiness", "afraid", "anger", "disgusted", "surprised", "neutral")
+    assert read(fill(tmp_path / "7", dict.fromkeys(words, 1)), lines).class_names == FER2013_CLASSES
+    assert any("sadness/ is Sad" in line for line in lines)
+    words = (*words[:-1], "contempt", "bored")
+    assert read(fill(tmp_path / "8", dict.fromkeys(words, 1))).class_names == (*CKPLUS_CLASSES, "bored")
+    # two words for one expression are two classes
+    assert read(fill(tmp_path / "2", {"fear": 1, "afraid": 1, "calm": 1})).class_names == ("afraid", "calm", "fear")
+
+
+def test_accents_written_in_two_ways_are_one_class(tmp_path):
+    fill(tmp_path, {"train/caf\u00e9": 1, "train/x": 1, "test/cafe\u0301": 1})
+    assert read(tmp_path).class_names == ("caf\u00e9", "x")
+
+
+def test_linked_folders_are_read_and_circles_end(tmp_path):
+    fill(tmp_path / "far", {"a": 2, "b": 2})
+    (tmp_path / "near").mkdir()
+    for name in "ab":
+        (tmp_path / "near" / name).symlink_to(tmp_path / "far" / name)
+    (tmp_path / "far" / "a" / "circle").symlink_to(tmp_path / "far")
+    assert sum(map(sum, counts(read(tmp_path / "near")).values())) == 4
+
+
+@pytest.mark.parametrize(
+    "folders, message",
+    [
+        ({}, "holds no classes of pictures: found nothing"),
+        ({"happy": 2}, "holds no classes of pictures: found happy"),
+        ({"train": 2, "test": 1}, "holds test/, train/ with images but no folders of classes in them"),
+        ({"S1/happy": 1, "S1/sad": 1, "S2/sad": 1}, "holds S1/, S2/ and folders in these, so it is not clear"),
+        ({"label": 1, "calm": 1}, "a class is called 'label', as a column of predictions.csv"),
+    ],
+)
+def test_a_tree_that_is_none_is_refused(tmp_path, monkeypatch, capsys, folders, message):
+    fill(tmp_path / "own", folders)
+    (tmp_path / "own").mkdir(exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        preprocess(Path("own"))
+    error = capsys.readouterr().err
+    assert ended.value.code == 2 and message in error and error.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["own"]
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ([], "--dataset folder needs --source DIR"),
+        (["--source", "no"], "no does not exist: point --source at a folder of pictures"),
+        (["--source", "x.zip"], "x.zip is a file: unpack it"),
+        (["--source", "own", "--output", "data/fer2013.h5"], "is the file of another data set"),
+    ],
+)
+def test_wrong_arguments_are_one_line(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.zip").touch()
+    with pytest.raises(SystemExit):
+        preprocess_fer2013.main(["--dataset", "folder", *arguments])
+    assert message in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_into_is_named_before_anything_is_read(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(SystemExit):
+        preprocess(tmp_path / "no", "--output", str(tmp_path / "mine.h5"))
+    assert f"cannot write into {tmp_path}: no permission" in capsys.readouterr().err
+
+
+# ---- splits by content ----
+
+
+def test_splits_by_content_are_about_80_10_10_of_each_class():
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(3), 1000)
+    where = np.array(split_by_content(rng.random(3000), labels))
+    for c in range(3):
+        found = Counter(where[labels == c].tolist())
+        assert abs(found["Training"] - 800) < 50 and abs(found["PublicTest"] - 100) < 40
+
+
+def test_files_that_are_added_move_none_of_the_others():
+    rng = np.random.default_rng(1)
+    u, labels = rng.random(600), rng.integers(0, 3, 600)
+    before = split_by_content(u[:300], labels[:300])
+    assert split_by_content(u, labels)[:300] == before
+
+
+@pytest.mark.parametrize("n", [3, 4, 10, 25])
+def test_small_classes_are_in_every_split_and_copies_in_one(n):
+    for seed in range(20):
+        u = np.random.default_rng(seed).random(n)
+        where = split_by_content([*u, *u], [0] * 2 * n)
+        assert set(where) == {"Training", "PublicTest", "PrivateTest"} and where[:n] == where[n:]
+
+
+def test_the_content_of_a_file_decides_not_its_name(tmp_path):
+    source = fill(tmp_path / "1", {"a": 12, "b": 12})
+    other = Path(shutil.copytree(source, tmp_path / "2"))
+    for path in sorted(other.rglob("*.png")):
+        path.rename(path.with_name(f"z{99 - int(path.stem)}.png"))
+    by_face = [
+        {face.tobytes(): name for name, split in read(root).splits.items() for face in split.pixels}
+        for root in (source, other)
+    ]
+    assert by_face[0] == by_face[1] and len(by_face[0]) == 24
+
+
+# ---- pictures ----
+
+
+def test_one_bad_picture_costs_only_itself_and_is_named(tmp_path):
+    source = fill(tmp_path / "own", {"train/a": 5, "train/b": 5})
+    (source / "train" / "a" / "broken.jpg").write_bytes(b"no image")
+    (source / "train" / "a" / "half.png").write_bytes((source / "train" / "a" / "0.png").read_bytes()[:900])
+    draw(source / "train" / "b" / "scene.png", 1, (300, 400))
+    draw(source / "train" / "b" / "dot.png", 1, (1, 1))
+    draw(source / "train" / "loose.png", 1)
+    (source / "train" / "b" / "notes.txt").write_text("no picture")
+    lines: list[str] = []
+    assert counts(read(source, lines, find=lambda image: [])) == {"Training": [5, 5]}
+    (bad,) = [line for line in lines if "cannot be used" in line]
+    assert "4 of 14 pictures cannot be used and are left out" in bad
+    assert "train/a/broken.jpg (is not an image" in bad and "train/b/scene.png (400x300, no face is found" in bad
+    assert any("1 pictures lie in no class folder and are left out" in line and "loose.png" in line for line in lines)
+
+
+def test_a_class_of_bad_pictures_alone_is_left_out_and_one_class_is_none(tmp_path):
+    source = fill(tmp_path / "own", {"train/a": 2, "train/b": 2})
+    (source / "train" / "c").mkdir()
+    (source / "train" / "c" / "x.png").write_bytes(b"")
+    lines: list[str] = []
+    assert read(source, lines).class_names == ("a", "b")
+    assert any("c/ has no picture that can be used" in line for line in lines)
+    shutil.rmtree(source / "train" / "b")
+    with pytest.raises(ValueError, match="faces of 1 classes are left"):
+        read(source)
+
+
+def test_a_missing_detector_is_no_bad_picture(tmp_path):
+    source = fill(tmp_path, {"a": 1, "b": 1})
+    draw(source / "a" / "large.png", 0, (300, 300))
+
+    def missing(image):
+        raise ValueError("finding faces needs OpenCV")
+
+    with pytest.raises(ValueError, match="needs OpenCV"):
+        read(source, find=missing)
+
+
+@pytest.mark.parametrize(
+    "shape, boxes, expected",
+    [
+        ((48, 48), None, (0, 0, 48)),  # a face already: not searched
+        ((224, 224), [], (0, 0, 224)),  # no box, but it may be one
+        ((200, 200), [Box(80, 120, 40, 40)], (0, 0, 200)),  # a mouth
+        ((200, 200), [Box(40, 40, 150, 150), Box(0, 0, 20, 20)], (37, 37, 156)),
+        ((400, 600), [Box(100, 50, 100, 100)], (98, 48, 104)),
+        ((400, 600), [], None),
+        ((300, 300), [], None),
+        ((10, 10), None, None),
+    ],
+)
+def test_which_part_of_a_picture_becomes_the_face(shape, boxes, expected):
+    picture = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    face = cut_face(picture, lambda image: boxes)
+    if expected is None:
+        assert face is None
+        return
+    x, y, side = expected
+    part = Image.fromarray(picture[y : y + side, x : x + side]).convert("L")
+    np.testing.assert_array_equal(face, np.asarray(part.resize((48, 48), Image.Resampling.BOX)))
+
+
+def test_faces_are_found_in_photographs(tmp_path):
+    with Image.open(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)) as portrait:
+        portrait.load()
+    for folder in ("calm", "other"):
+        (tmp_path / folder).mkdir()
+        portrait.save(tmp_path / folder / "portrait.jpg")
+    faces = read(tmp_path)
+    (split,) = faces.splits.values()
+    assert split.pixels.shape == (2, 48, 48)
+    whole = np.asarray(portrait.convert("L").resize((48, 48)), float)
+    assert abs(np.corrcoef(split.pixels[0].ravel(), whole.ravel())[0, 1]) < 0.5  # not the whole picture
+
+
+def test_tree_without_pictures_is_none(tmp_path):
+    assert find_tree(tmp_path) is None
+
+
+# ---- the scripts, from end to end ----
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """A run on own data, made in a folder that then is the current one."""
+    folder = tmp_path_factory.mktemp("own data")
+    fill(folder / "my faces", {f"{split}/{name}": 6 for split in ("train", "val", "test") for name in NAMES})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        faces = preprocess(Path("my faces"))
+        assert faces.class_names == NAMES and read_faces("data/my faces.h5").class_names == NAMES
+        small = ["--recipe", "smoke", "--epochs", "1", "--batch-size", "18", "--early-size", "0"]
+        train.main(["--dataset", "my faces", "--name", "mine", *small])
+    return folder / "runs" / "mine"
+
+
+def test_a_run_on_own_data_is_tested_on_its_own_file(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(run.parents[1])
+    arguments = ["--checkpoint", "runs/mine", "--views", "center"]
+    metrics = evaluate.main([*arguments, "--output", str(tmp_path / "evaluation")])
+    assert (metrics["dataset"], metrics["split"], metrics["n"]) == ("my faces", "PrivateTest", 18)
+    assert tuple(metrics["per_class"]) == NAMES and metrics["data"] == "data/my faces.h5"
+    by_name = evaluate.main([*arguments, "--dataset", "my faces", "--output", str(tmp_path / "evaluation")])
+    assert by_name["accuracy"] == metrics["accuracy"]
+    drawn = plot_confusion_matrix.main(["--run", "runs/mine", "--output", str(tmp_path / "matrix.png")])
+    assert tuple(drawn["class_names"]) == NAMES
+    picture = ["--image", f"my faces/test/{NAMES[0]}/0.png", "--output", str(tmp_path / "x.png"), "--views", "center"]
+    (image,) = visualize.main([*picture, "--checkpoint", "runs/mine/best.pt", "--no-explain"])
+    assert tuple(image["faces"][0]["probabilities"]) == NAMES
+    capsys.readouterr()
+    with monkeypatch.context() as patch:
+        patch.chdir(tmp_path)
+        with pytest.raises(SystemExit):
+            evaluate.main(["--checkpoint", str(run)])
+    error = capsys.readouterr().err
+    assert "was trained on data/my faces.h5, which is not there" in error and "--data" in error
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--dataset", "fer2013", "--data", "data/my faces.h5"], "holds my faces, not fer2013; give that name"),
+        (
+            ["--dataset", "hers"],
+            "data/hers.h5 does not exist: make it with `python preprocess_fer2013.py --dataset fol",
+        ),
+        (["--dataset", "../hers"], "'../hers' is no name of a data set"),
+        (["--dataset", "fer2013", "--data", "data/ck.h5"], "--dataset fer2013 --source data/fer2013.csv"),
+    ],
+)
+def test_wrong_data_sets_are_one_line(run, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(run.parents[1])
+    for script, more in ((train, []), (evaluate, ["--checkpoint", "runs/mine"])):
+        with pytest.raises(SystemExit) as ended:
+            script.main([*more, *arguments])
+        error = capsys.readouterr().err
+        assert ended.value.code == 2 and message in error and error.count("\n") == 1
