@@ -4,6 +4,7 @@ import io
 import json
 import pickle
 import re
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -29,16 +30,17 @@ def read_file(path: Path) -> Any:
     content = path.read_bytes()  # read first: an OSError from here on is the content's fault
     if safe_tensors.is_safetensors(content):
         return _safetensors(path, content)
-    if re.match(rb"\x80[\2-\5]", content) and not re.match(TORCH_LEGACY, content, re.DOTALL) and len(content) > 64:
+    if re.match(rb"\x80[\x02-\x05]", content) and not re.match(TORCH_LEGACY, content, re.DOTALL) and len(content) > 64:
         raise ValueError(pickled(path, "Unpickler error: a plain pickle", plain=True))
     try:
         _check_archive(content)
-        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if b"torch" in content[:4096] or content[:4] == ZIP:
-            raise ValueError(pickled(path, str(error))) from None
-        raise ValueError(f"{path} is not a PyTorch checkpoint") from None
+        with warnings.catch_warnings(record=True):  # PyTorch's advice to who writes such files
+            warnings.simplefilter("always")
+            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes end in any of a dozen kinds, IndexError and OSError among them
+        objects = re.search(r"Unpickler error: .*(GLOBAL|class|function|instantiate)", str(error))
+        if isinstance(error, pickle.UnpicklingError) and (objects or content[:4] == ZIP):
+            raise ValueError(pickled(path, str(error))) from None
         said = str(error).split("\n")[0].split(". ")[0]  # what follows is PyTorch's advice to itself
         reason = said if " " in said else type(error).__name__
         raise ValueError(f"{path} is truncated or not a PyTorch checkpoint ({reason}); fetch it again") from None

@@ -26,7 +26,7 @@ KINDS = (
     ),
     (rb"version https://git-lfs\.github\.com/", "a pointer of Git LFS", "in its repository, run: git lfs pull"),
     (
-        rb"(\3\0\0\0|\4\0\0\0|3\n|4\n).*V 1",
+        rb"(\x03\x00\x00\x00|\x04\x00\x00\x00|3\n|4\n).*V 1",
         "a file of Torch7 (Lua), which PyTorch cannot read",
         "what PyTorch saved is needed",
     ),
@@ -39,15 +39,15 @@ KINDS = (
     (rb"....TFL3", "a network of TensorFlow Lite", SOURCE),
     (rb"\x08\x01\x12.{1,5}\n.*(\x05serve|saver|tensorflow)", "a SavedModel of TensorFlow", OURS),
     (rb"\n.{1,5}\n.[\x20-\x7e]+\x12.[A-Z]\w+", "a frozen graph of TensorFlow", OURS),
-    (rb"\x08[\x01-\x20]\x12[\x01-\x7f]{1,5}\n", "a Core ML model", SOURCE),
+    (rb"\x08[\x01-\x20]\x12[\x80-\xff]{0,4}[\x00-\x7f]\n", "a Core ML model", SOURCE),
     (rb"\x08[\x01-\x20](\x12[\x00-\x7f][\x20-\x7e]|[\x1a\x22\x28\x32\x3a\x42])", "an ONNX model", SOURCE),
     (rb"\x93NUMPY", "an array of NumPy", OURS),
-    (rb"\x80[\2-\5].*sklearn", "a pickled object of scikit-learn", OURS),
-    (rb"\x80[\2-\5].*joblib", "a file of joblib", OURS),
+    (rb"\x80[\x02-\x05].*sklearn", "a pickled object of scikit-learn", OURS),
+    (rb"\x80[\x02-\x05].*joblib", "a file of joblib", OURS),
     (rb"\x78[\x01\x5e\x9c\xda]", "a compressed file, as joblib writes", OURS),
     (rb"\x1f\x8b", "compressed (gzip)", "unpack it: {gunzip}"),
     (rb".{257}ustar", "a tar archive", "unpack it: python -m tarfile -e {quoted} {folder}"),
-    (rb"\x89PNG\r|\xff\xd8\xff|GIF8|BM....\0\0\0\0", "an image", "visualize.py takes it as --image"),
+    (rb"\x89PNG\r|\xff\xd8\xff|GIF8|BM....\x00{4}", "an image", "visualize.py takes it as --image"),
 )
 
 # The same for zip archives: a pattern of one of the names in it
