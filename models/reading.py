@@ -38,12 +38,17 @@ def read_file(path: Path) -> Any:
             warnings.simplefilter("always")
             return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes end in any of a dozen kinds, IndexError and OSError among them
-        objects = re.search(r"Unpickler error: .*(GLOBAL|class|function|instantiate)", str(error))
-        if isinstance(error, pickle.UnpicklingError) and (objects or content[:4] == ZIP):
+        if isinstance(error, pickle.UnpicklingError) and (content[:4] == ZIP or _names_objects(content, str(error))):
             raise ValueError(pickled(path, str(error))) from None
         said = str(error).split("\n")[0].split(". ")[0]  # what follows is PyTorch's advice to itself
         reason = said if " " in said else type(error).__name__
         raise ValueError(f"{path} is truncated or not a PyTorch checkpoint ({reason}); fetch it again") from None
+
+
+def _names_objects(content: bytes, error: str) -> bool:
+    """Whether an error of PyTorch is about an object that the file does name, and not about a name that is cut off."""
+    found = re.search(r"GLOBAL ([\w.]+)\.(\w+)", error)
+    return bool(found) and f"c{found[1]}\n{found[2]}\n".encode() in content
 
 
 def _check_archive(content: bytes) -> None:

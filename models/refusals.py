@@ -112,7 +112,8 @@ def _in_words(path: Path, what: str, advice: str, **more: Any) -> str:
     copy = f"tensors-{path.name}"
     commands = {
         "script": f"from torch import jit, save; save(jit.load({str(path)!r}, 'cpu').state_dict(), {copy!r})",
-        "gunzip": f"import gzip; open({'unpacked-' + path.name!r}, 'wb').write(gzip.open({str(path)!r}).read())",
+        "gunzip": "import gzip; from pathlib import Path;"
+        f" Path({'unpacked-' + path.name!r}).write_bytes(gzip.decompress(Path({str(path)!r}).read_bytes()))",
     }
     values = {key: f'python -c "{code}"' for key, code in commands.items()}
     values |= {"quoted": shlex.quote(str(path)), "folder": shlex.quote(f"unpacked-{path.name}")}
@@ -139,7 +140,7 @@ def pickled(path: Path, error: str, plain: bool = False) -> str:
     what = found[1] if found else error.splitlines()[0]
     load = f"load({str(path)!r}, map_location='cpu')"
     if plain:
-        load = f"__import__('pickle').load(open({str(path)!r}, 'rb'))"
+        load = f"__import__('pickle').loads(__import__('pathlib').Path({str(path)!r}).read_bytes())"
     code = (
         "import os; from torch import Tensor, load, save; os.environ['TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'] = '1';"
         f" d = {load}; d = d if isinstance(d, dict) else d.state_dict();"

@@ -222,8 +222,8 @@ def test_a_tar_or_gzip_of_a_checkpoint(tmp_path, obey):
     with tarfile.open(path, "w") as archive:
         archive.add(tmp_path / "best.pt", "best.pt")
     assert same(obey(refusal(path)) / "unpacked-x.tar" / "best.pt", model)
-    path.write_bytes(gzip.compress((tmp_path / "best.pt").read_bytes()))
-    assert same(obey(refusal(path)) / "unpacked-x.tar", model)
+    (tmp_path / "x.pt").write_bytes(gzip.compress((tmp_path / "best.pt").read_bytes()))
+    assert same(obey(refusal(tmp_path / "x.pt")) / "unpacked-x.pt", model)
 
 
 def test_an_unpacked_checkpoint(tmp_path, obey):
