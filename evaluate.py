@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from datasets.names import VIEWS
 from engine.evaluation.flags import add_test_flags
 from models import WEIGHTS
 from utils import cli
@@ -23,6 +24,7 @@ from utils.files import check_writable, source_digest
 testing = cli.lazy_module("engine.evaluation.testing")
 report = cli.lazy_module("engine.evaluation.report")
 checkpoint = cli.lazy_module("models.checkpoint")
+exporting = cli.lazy_module("engine.export")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -42,11 +44,20 @@ def build_parser() -> argparse.ArgumentParser:
         help="where the files go (default: evaluation-<split>-<views> in the folder that has all checkpoints;"
         f" without --checkpoint in runs/{WEIGHTS.stem})",
     )
-    parser.add_argument(
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument(
         "--convert",
         type=cli.file_path,
         metavar="OUT",
-        help="test nothing: write what testing needs of the checkpoint to OUT, in half precision",
+        help="test nothing: write what testing needs of the checkpoint to OUT, in half precision; a name that"
+        " ends in .safetensors writes that format",
+    )
+    instead.add_argument(
+        "--export",
+        type=Path,
+        metavar="OUT",
+        help="test nothing: write OUT.onnx or OUT.pt2, from uint8 faces to probabilities, for use without this project;"
+        " with --views center where none is given",
     )
     return parser
 
@@ -55,7 +66,10 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Parse, evaluate, write, print; returns what metrics.json holds."""
     parser = build_parser()
     args = parser.parse_args(argv)
-    return cli.run(parser, args, convert if args.convert else evaluate)
+    if args.export:
+        parser.set_defaults(views="center")
+        args = parser.parse_args(argv)
+    return cli.run(parser, args, convert if args.convert else export if args.export else evaluate)
 
 
 def evaluate(args: argparse.Namespace) -> dict[str, Any]:
@@ -107,10 +121,25 @@ def convert(args: argparse.Namespace) -> dict[str, Any]:
     state = checkpoint.load_checkpoint(files[0])
     if "origin" in state:
         print(f"{files[0]}: {state['origin']}")
-    checkpoint.save_checkpoint(args.convert, checkpoint.release(state))
+    checkpoint.check_network(state, files[0])
+    checkpoint.save_release(args.convert, state)
     size, digest = args.convert.stat().st_size, source_digest(args.convert)
     print(f"wrote {args.convert}: {size / 1e6:.1f} MB, SHA-256 {digest}")
     return {"path": str(args.convert), "bytes": size, "sha256": digest}
+
+
+def export(args: argparse.Namespace) -> dict[str, Any]:
+    """Write a network, or the mean of several, as a file of its own, and compare it with PyTorch."""
+    exporting.check_export(args.export)
+    files = [file for path in args.checkpoint or [WEIGHTS] for file in checkpoint.find_checkpoints(path)]
+    classifiers = [checkpoint.load_classifier(file) for file in files]
+    for classifier in classifiers:
+        print(f"{classifier.path}: {classifier.info.get('origin', classifier.info['model_name'])}")
+    difference = exporting.export(args.export, classifiers, args.views)
+    size, several = args.export.stat().st_size, f", mean of {len(files)} networks" if len(files) > 1 else ""
+    print(f"wrote {args.export}: {size / 1e6:.1f} MB, {VIEWS[args.views]}{several}")
+    print(f"largest difference of a probability from PyTorch's, on drawn faces: {difference:.1g}")
+    return {"path": str(args.export), "bytes": size, "views": args.views, "difference": difference}
 
 
 def shared_folder(paths: Sequence[Path]) -> Path:

@@ -49,11 +49,13 @@ def _build_timm(
         raise ValueError(f"model timm:{name} needs timm: python -m pip install timm") from None
     if pool != "global":
         raise ValueError(f"--pool {pool} is for the project's own networks, not for timm:{name}")
+    known = timm.list_models(f"*{name[:8]}*")[:5]
+    hint = f"; similar names: {', '.join(known)}" if known else ""
+    if not timm.is_model(name):  # create_model would also take "hf-hub:..." and "local-dir:...", and a file may say so
+        raise ValueError(f"timm has no network {name!r}{hint}")
     try:
         return timm.create_model(
             name, pretrained=False, num_classes=num_classes, in_chans=in_channels, drop_rate=dropout, **kwargs
         )
     except (RuntimeError, TypeError) as error:
-        known = timm.list_models(f"*{name[:8]}*")[:5]
-        hint = f"; similar names: {', '.join(known)}" if known else ""
         raise ValueError(f"timm could not build {name!r}: {error}{hint}") from None

@@ -1,8 +1,6 @@
 """Checkpoints: one dict of tensors and plain types, written whole or not at all, read without running code."""
 
-import io
-import pickle
-import zipfile
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,14 +10,16 @@ import torch
 from torch import nn
 
 from datasets.names import LAST_EPOCH
+from models import safe_tensors
 from models.build import build_model
-from models.older_formats import adapt
-from models.refusals import contents, pickled, what_else
+from models.form import NEEDED, check_finite, check_form
+from models.older_formats import adapt, clean
+from models.reading import read_file
+from models.refusals import contents, kind_of_folder
 from utils.files import replacing
 
 FORMAT_VERSION = 1
 NAMED = 8  # tensors that an error names of each kind
-NEEDED = ("format_version", "model_name", "model_kwargs", "inputs", "class_names", "dataset", "model")
 ABOUT = ("model_name", "recipe", "epoch", "best", "select_on", "val_views", "fold")  # of the weights, where known
 ABOUT += ("origin", "ancestors", "data_sha256")
 
@@ -47,11 +47,12 @@ def save_checkpoint(path: str | Path, state: dict[str, Any]) -> None:
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint, or the best.pt of a run's folder, onto the CPU, with `weights_only=True`.
+    """Read a checkpoint, or the best.pt of a run's folder, onto the CPU, without running code that is in it.
 
-    Checkpoints of older repositories come in the project's own form (models/older_formats.py).
+    Files of safetensors are read too. Checkpoints of older repositories, and bare state_dicts of the networks here,
+    come in the project's own form (models/older_formats.py).
     Raises FileNotFoundError, or ValueError with what was found: a directory, a truncated or foreign file, a
-    pickled module, an incomplete or newer checkpoint.
+    pickled module, an incomplete or newer checkpoint, one that holds other things than it should.
     """
     path = Path(path)
     if (path / "best.pt").is_file():
@@ -61,31 +62,24 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     if path.is_dir():
         found = ", ".join(map(str, find_checkpoints(path)))
         raise ValueError(f"{path} is a folder without a best.pt; give one of {found}")
-    content = io.BytesIO(path.read_bytes())  # read first: an OSError from here on is the content's fault
-    try:
-        state = torch.load(content, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if b"torch" in content.getvalue()[:4096] or zipfile.is_zipfile(path):
-            raise ValueError(pickled(path, str(error))) from None
-        raise ValueError(f"{path} is not a PyTorch checkpoint{what_else(content.getvalue())}") from None
-    except Exception as error:  # damaged bytes end in any of a dozen kinds, IndexError and OSError among them
-        said = str(error).split("\n")[0].split(". ")[0]  # what follows is PyTorch's advice to itself
-        reason = said if " " in said else type(error).__name__
-        what = what_else(content.getvalue()) or f" ({reason}); fetch it again"
-        raise ValueError(f"{path} is truncated or not a PyTorch checkpoint{what}") from None
+    state = read_file(path)
     missing = [key for key in NEEDED if key not in state] if isinstance(state, dict) else list(NEEDED)
     if missing:
-        adapted = adapt(state, path) if isinstance(state, dict) else None
-        if adapted:
-            return adapted
-        raise ValueError(
-            f"{path} is not a checkpoint of this project: it has no {', '.join(missing)}{contents(state)}. Give one"
-            " that train.py wrote (runs/<name>/best.pt), or one of the older repositories that README.md names"
-        )
-    if state["format_version"] not in range(1, FORMAT_VERSION + 1):
-        raise ValueError(
-            f"{path} has format version {state['format_version']}; this code reads {FORMAT_VERSION}: update it"
-        )
+        adapted = adapt(state, path) if isinstance(state, Mapping) else None
+        if not adapted:
+            raise ValueError(
+                f"{path} is not a checkpoint of this project: it has no {', '.join(missing)}{contents(state)}. Give one"
+                " that train.py wrote (runs/<name>/best.pt), or one of the older repositories that README.md names"
+            )
+        state = adapted
+    version = state["format_version"]
+    if type(version) is not int or version not in range(1, FORMAT_VERSION + 1):
+        shown = version if type(version) is int else type(version).__name__
+        raise ValueError(f"{path} has format version {shown}; this code reads {FORMAT_VERSION}: update it")
+    for key in ("model", "ema"):
+        if isinstance(state.get(key), Mapping):
+            state[key] = clean(state[key], f"{path}: {key}")
+    check_form(state, str(path), path.stat().st_size)
     return state
 
 
@@ -100,14 +94,22 @@ def find_checkpoints(path: str | Path) -> list[Path]:
     folds = sorted(path.glob("fold-*/best.pt"))
     if folds:
         return folds
+    if wrong := _wrong_folder(path):
+        raise wrong
     inside = sorted(str(file.parent) for file in [*path.glob("*/*.pt"), *path.glob("*/*/*.pt")])
     inside += sorted(str(file) for file in path.iterdir() if file.suffix in (".t7", ".t8", ".tar"))  # older ones
     todo = f"give one of {', '.join(dict.fromkeys(inside))}" if inside else "train one with: python train.py"
     raise FileNotFoundError(f"{path} has no best.pt and no last.pt; {todo}")
 
 
-def load_weights(model: nn.Module, tensors: dict[str, torch.Tensor], source: str) -> None:
-    """Copy `tensors` into `model`; ValueError that counts the missing, unexpected and misshapen and names the first."""
+def load_weights(model: nn.Module, tensors: Mapping[str, torch.Tensor], source: str) -> None:
+    """Copy `tensors` into `model`; ValueError where they do not fit."""
+    check_fit(model, tensors, source)
+    model.load_state_dict(tensors)
+
+
+def check_fit(model: nn.Module, tensors: Mapping[str, torch.Tensor], source: str) -> None:
+    """Raise ValueError that counts the missing, unexpected and misshapen `tensors` and names the first."""
     own = model.state_dict()
     missing = [name for name in own if name not in tensors]
     unexpected = [name for name in tensors if name not in own]
@@ -123,7 +125,6 @@ def load_weights(model: nn.Module, tensors: dict[str, torch.Tensor], source: str
     ]
     if report:
         raise ValueError(f"{source} does not fit the network; tensors {'; '.join(report)}")
-    model.load_state_dict(tensors)
 
 
 def start_from(model: nn.Module, path: str | Path, class_names: Sequence[str]) -> tuple[str, list[dict[str, Any]]]:
@@ -137,6 +138,7 @@ def start_from(model: nn.Module, path: str | Path, class_names: Sequence[str]) -
     """
     state = load_checkpoint(path)
     tensors = dict(state.get("ema") or state["model"])
+    check_finite(tensors, str(path))
     known = list(state["class_names"])
     about = state.get("origin") or f"{state['model_name']}, epoch {state.get('epoch')}"
     said = f"starts from {path} ({about})"
@@ -174,6 +176,16 @@ def selected_on(checkpoint: Mapping[str, Any]) -> str | None:
     return checkpoint.get("select_on")
 
 
+def save_release(path: Path, state: dict[str, Any]) -> None:
+    """Write `release(state)`: a path that ends in .safetensors in that format, else as `save_checkpoint` does."""
+    state = release(state)
+    if path.suffix != ".safetensors":
+        save_checkpoint(path, state)
+        return
+    tensors = state.pop("model")
+    safe_tensors.write(path, tensors, {"format": "pt", "checkpoint": json.dumps(state)})
+
+
 def release(state: dict[str, Any]) -> dict[str, Any]:
     """The part of a checkpoint that testing needs, floating-point tensors in half precision where they fit into it."""
     kept = (*NEEDED, *ABOUT, "seed")
@@ -196,16 +208,39 @@ def _halved(tensor: torch.Tensor) -> torch.Tensor:
 def load_classifier(path: str | Path, device: str | torch.device = "cpu") -> Classifier:
     """Build the network a checkpoint describes and load its weights (the EMA's, where it has them)."""
     state = load_checkpoint(path)
-    model = build_model(
+    check_network(state, path)
+    model = _build(state)
+    model.load_state_dict(state.get("ema") or state["model"])
+    model = model.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+    info = {key: state[key] for key in ABOUT if key in state}
+    return Classifier(model, tuple(state["class_names"]), state["dataset"], state["inputs"], str(path), info)
+
+
+def check_network(state: dict[str, Any], path: str | Path) -> None:
+    """Raise ValueError where the weights do not fit the network that they are said to be of, or are no numbers.
+
+    Needs no memory for the network, whose size the file might have made up.
+    """
+    tensors = state.get("ema") or state["model"]
+    of_timm = state["model_name"].startswith("timm:")  # some of which cannot be built on the meta device
+    with torch.device("cpu" if of_timm else "meta"):
+        check_fit(_build(state), tensors, f"{path} ({state['model_name']})")
+    check_finite(tensors, str(path))
+
+
+def _build(state: dict[str, Any]) -> nn.Module:
+    """The network that a checkpoint describes, with random weights."""
+    return build_model(
         state["model_name"],
         num_classes=len(state["class_names"]),
         in_channels=state["inputs"]["channels"],
         **state["model_kwargs"],
     )
-    load_weights(model, state.get("ema") or state["model"], f"{path} ({state['model_name']})")
-    model = model.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
-    info = {key: state[key] for key in ABOUT if key in state}
-    return Classifier(model, tuple(state["class_names"]), state["dataset"], state["inputs"], str(path), info)
+
+
+def _wrong_folder(path: Path) -> ValueError | None:
+    kind = kind_of_folder(path)
+    return ValueError(f"{path} is not a run's folder: {kind}") if kind else None
 
 
 def _nearby(path: Path) -> str:

@@ -21,10 +21,12 @@ from typing import Any
 import torch
 
 from datasets.names import CLASS_NAMES, FOLDS
+from models import MODELS
 from models.build import build_model
+from models.form import INPUTS, MOST_CLASSES, PREFIXES, is_weights
 
 NETWORKS = ("vgg11", "vgg13", "vgg16", "vgg19", "resnet18", "resnet34", "resnet50")
-PREFIXES = ("module.", "_orig_mod.")  # of DataParallel and torch.compile
+FAINT = 1e-4  # variance of the first convolution's output by its weights' squares: 0.01 to 1, in LetheSec's below 1e-5
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def adapt(raw: Mapping, path: str | Path) -> dict[str, Any] | None:
     """
     name = recognise(raw)
     if name is None:
-        return None
+        return _bare(raw, path)
     form, raw = FORMS[name], {_text(key): value for key, value in raw.items()}
     tensors = clean(raw.get(form.key, raw), f"{path}: {form.key if form.key in raw else 'the file'}")
     network = architecture(tensors)
@@ -128,9 +130,61 @@ def recognise(raw: Mapping) -> str | None:
     for name, form in FORMS.items():
         if form.key in keys:
             return name
-    ends = ("features.0.weight", "conv1.weight")
-    bare = all(isinstance(value, torch.Tensor) for value in raw.values()) and any(str(k).endswith(ends) for k in keys)
-    return "WuJie1010" if bare else None
+    if not is_weights(raw) and not is_weights({_text(key): value for key, value in raw.items()}):
+        return None
+    tensors = clean(raw, "")
+    first, norm = ("conv1", "bn1") if "conv1.weight" in tensors else ("features.0", "features.1")
+    channels = _size(tensors, f"{first}.weight", 1, 0)
+    if channels == 3 and network_of(tensors) is None:
+        return "WuJie1010"
+    variance = tensors.get(f"{norm}.running_var")
+    if channels == 1 and variance is not None and architecture(tensors):
+        power = tensors[f"{first}.weight"].double().square().flatten(1).sum(1)
+        if variance.shape == power.shape and (variance.double() / power).median() < FAINT:
+            return "LetheSec"
+    return None
+
+
+def network_of(tensors: Mapping[str, torch.Tensor]) -> tuple[str, int, int] | None:
+    """Return the name, channels and number of classes of the network here that has exactly these tensors, or None.
+
+    VGGs and ResNets of three channels are WuJie1010's, and not meant.
+    """
+    last = "linear" if "linear.weight" in tensors else "classifier"
+    first = "conv1" if "conv1.weight" in tensors else "features.0"
+    channels, classes = _size(tensors, f"{first}.weight", 1, 0), _size(tensors, f"{last}.weight", 0, 0)
+    if not (channels in (1, 3) and 2 <= classes <= MOST_CLASSES):
+        return None
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    fits = (name for name in MODELS if expected(name, channels, classes) == shapes)
+    network = next(fits, None)
+    return (network, channels, classes) if network and (channels == 1 or network not in NETWORKS) else None
+
+
+def _bare(raw: Mapping, path: str | Path) -> dict[str, Any] | None:
+    """A state_dict of one of the networks here as a checkpoint, or None for other content."""
+    weights = raw.get("state_dict", raw)
+    tensors = clean(weights, str(path)) if is_weights(weights) else {}
+    found = network_of(tensors)
+    if found is None:
+        return None
+    network, channels, classes = found
+    names = CLASS_NAMES["fer2013"] if classes == 7 else [f"class {number}" for number in range(classes)]
+    inputs = INPUTS | {"channels": channels}
+    scale = f"(pixel / 255 - {inputs['mean']}) / {inputs['std']}"
+    return {
+        "format_version": 1,
+        "model_name": network,
+        "model_kwargs": {"dropout": 0.0, "pool": "global"},
+        "inputs": inputs,
+        "class_names": list(names),
+        "dataset": "fer2013" if classes == 7 else "unknown",
+        "model": tensors,
+        "select_on": None,
+        "origin": f"state_dict of {network}, {channels} channel{'s' * (channels > 1)}, {classes} outputs; assumed: "
+        f"{'classes of fer2013' if classes == 7 else 'no names of classes'}, {scale}, crop {inputs['crop']}, global"
+        " pooling; what selected the epoch is not recorded",
+    }
 
 
 def clean(weights: Any, source: str) -> dict[str, torch.Tensor]:
@@ -157,10 +211,10 @@ def architecture(tensors: Mapping[str, torch.Tensor]) -> str | None:
 
 
 @cache
-def expected(network: str) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every tensor of a network (3 channels, 7 classes) by its name; allocates nothing."""
+def expected(network: str, channels: int = 3, classes: int = 7) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every tensor of a network by its name; allocates nothing."""
     with torch.device("meta"):
-        model = build_model(network, num_classes=7, in_channels=3)
+        model = build_model(network, num_classes=classes, in_channels=channels)
     return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
 
 
