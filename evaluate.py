@@ -3,10 +3,12 @@
     python evaluate.py                                    the weights that come with the project
     python evaluate.py --checkpoint runs/resnet18
     python evaluate.py --checkpoint runs/a/best.pt runs/b/best.pt --split PublicTest --views flip
+    python evaluate.py --checkpoint runs/resnet18 --report resnet18.html    all of it on one page
 
 Prints the accuracy with its 95% interval and one line per class; writes metrics.json, predictions.csv,
 confusion_matrix.png, reliability.png and mistakes.png. A face's logits are averaged over its views, the
-probabilities of several checkpoints over the checkpoints.
+probabilities of several checkpoints over the checkpoints; each of several is also given on its own, and compared with
+the first one on the same faces (McNemar's exact test).
 """
 
 import argparse
@@ -23,6 +25,9 @@ from utils.files import check_writable, source_digest
 
 testing = cli.lazy_module("engine.evaluation.testing")
 report = cli.lazy_module("engine.evaluation.report")
+page = cli.lazy_module("engine.evaluation.page")
+devices = cli.lazy_module("utils.device")
+run_folder = cli.lazy_module("utils.run_folder")
 checkpoint = cli.lazy_module("models.checkpoint")
 exporting = cli.lazy_module("engine.export")
 
@@ -43,6 +48,9 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="where the files go (default: evaluation-<split>-<views> in the folder that has all checkpoints;"
         f" without --checkpoint in runs/{WEIGHTS.stem})",
+    )
+    parser.add_argument(
+        "--report", type=cli.file_path, metavar="HTML", help="also write everything as one page, this .html"
     )
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument(
@@ -90,6 +98,8 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     )
     folder = args.output or (home or shared_folder(checkpoints)) / f"evaluation-{setup.split}-{args.views}"
     check_writable(folder)
+    if args.report:
+        check_page(args.report)
     metrics, tested = testing.evaluate(setup)
     faces = tested.faces
     paths = report.write_report(
@@ -97,7 +107,18 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     )
     print(report.text_report(metrics))
     print(f"\nwrote {', '.join(path.name for path in paths)} to {folder}")
+    if args.report:
+        machine = run_folder.environment(devices.pick_device(args.device))
+        page.write_page(args.report, metrics, faces.pixels, tested.index, faces.labels, tested.probabilities, machine)
+        print(f"wrote {args.report}")
     return metrics
+
+
+def check_page(path: Path) -> None:
+    """Raise ValueError, before the work, if the page cannot be written there."""
+    if path.suffix.lower() not in (".html", ".htm") or path.is_dir():
+        raise ValueError(f"--report {path}: give the name of a file that ends in .html")
+    check_writable(path.parent)
 
 
 def convert(args: argparse.Namespace) -> dict[str, Any]:

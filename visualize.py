@@ -31,6 +31,11 @@ checkpoint = lazy_module("models.checkpoint")
 devices = lazy_module("utils.device")
 matplotlib_cbook = lazy_module("matplotlib.cbook")
 
+EXPLANATIONS = {
+    "occlusion": "orange speaks for the prediction, blue against it",
+    "gradcam": "orange speaks for the prediction (Grad-CAM)",
+}
+
 
 def build_parser() -> argparse.ArgumentParser:
     parser = Parser(prog="visualize.py", description=__doc__)
@@ -69,10 +74,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
     group.add_argument(
         "--explain",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="show which parts of a face the prediction comes from, by hiding them in turn",
+        nargs="?",
+        choices=EXPLANATIONS,
+        default="occlusion",
+        const="occlusion",
+        help="which parts of a face the prediction comes from: occlusion hides them in turn; gradcam (faster, coarser)"
+        " weights the last convolutional map with its gradient",
     )
+    group.add_argument("--no-explain", dest="explain", action="store_const", const=None, help="leave that out")
     return parser
 
 
@@ -99,8 +108,8 @@ def visualize(args: argparse.Namespace) -> list[dict[str, Any]]:
         print(f"the figure shows the first {len(shown)} of {len(with_faces)} images", file=sys.stderr)
     note = f"{classifier.info.get('model_name', 'network')}, trained on {classifier.dataset}, {VIEWS[args.views]}"
     if args.explain:
-        shown = annotate.explain(classifier, shown)
-        note += "; orange speaks for the prediction, blue against it"
+        shown = annotate.explain(classifier, shown, args.explain)
+        note += f"; {EXPLANATIONS[args.explain]}"
     if shown:
         annotate.draw(classifier, shown, note, args.output)
 

@@ -20,7 +20,7 @@ from datasets.photographs import (
 )
 from datasets.pictures import load_image
 from datasets.synthetic.faces import EXPRESSIONS, draw_icon
-from engine.explain import occlusion_map
+from engine.explain import grad_cam, occlusion_map
 from engine.figures.faces import AnnotatedImage, Face, faces_figure
 from engine.figures.style import save_figure
 from engine.predict import classifier_probabilities
@@ -80,18 +80,25 @@ def predict_faces(classifier: Classifier, found: list[DetectedFaces], views: str
     return images
 
 
-def explain(classifier: Classifier, images: list[AnnotatedImage]) -> list[AnnotatedImage]:
-    """Give every face the map of what its prediction comes from."""
+def explain(classifier: Classifier, images: list[AnnotatedImage], how: str) -> list[AnnotatedImage]:
+    """Give every face the map of what its prediction comes from, as `how` (occlusion, gradcam) says."""
+    faces = [face for image in images for face in image.faces]
+    if how == "gradcam":
+        maps = iter(
+            grad_cam(classifier, np.stack([f.pixels for f in faces]), [f.probabilities.argmax() for f in faces])
+        )
+    else:
+        maps = (_occlusion(classifier, face) for face in faces)
+    return [replace(image, faces=[replace(face, heat=next(maps)) for face in image.faces]) for image in images]
 
-    def explained(face: Face) -> Face:
-        c = int(face.probabilities.argmax())
 
-        def score(pixels: np.ndarray) -> np.ndarray:  # of two views: ten take five times as long, to look the same
-            return np.log(classifier_probabilities(classifier, pixels, "flip")[:, c].clip(1e-9))
+def _occlusion(classifier: Classifier, face: Face) -> np.ndarray:
+    c = int(face.probabilities.argmax())
 
-        return replace(face, heat=occlusion_map(score, face.pixels))
+    def score(pixels: np.ndarray) -> np.ndarray:  # of two views: ten take five times as long, to look the same
+        return np.log(classifier_probabilities(classifier, pixels, "flip")[:, c].clip(1e-9))
 
-    return [replace(image, faces=[explained(face) for face in image.faces]) for image in images]
+    return occlusion_map(score, face.pixels)
 
 
 def draw(classifier: Classifier, images: list[AnnotatedImage], note: str, output: Path) -> None:

@@ -382,3 +382,29 @@ def test_without_a_checkpoint_it_is_the_weights_of_the_project(place, tmp_path, 
         metrics["checkpoints"][0]["path"].endswith("weights/small.pt") and "small.pt, which" in capsys.readouterr().out
     )
     assert (tmp_path / "runs" / "small" / "evaluation-PrivateTest-center" / "metrics.json").exists()
+
+
+def test_report_of_two_checkpoints_each_on_its_own(place, tmp_path, capsys, no_figures):
+    second = checkpoint(tmp_path / "b.pt", seed=1)
+    args = ["--data", str(place / "fer2013.h5"), "--views", "center", "--device", "cpu"]
+    both = ["--checkpoint", str(place / "run"), second]
+    page = tmp_path / "new" / "report.html"
+    metrics = evaluate.main([*both, *args, "--output", str(tmp_path / "out"), "--report", str(page)])
+    said = capsys.readouterr().out
+    assert page.read_text(encoding="utf-8").count("<h2>") == 8 and f"wrote {page}" in said
+    assert [row["name"] for row in metrics["members"]] == [str(place / "run"), second, "ensemble"]
+    pixels, labels = faces_of(place, "PrivateTest")
+    own = [slow_probabilities(path, pixels, "center") for path in (place / "run/best.pt", second)]
+    for row, p in zip(metrics["members"], [*own, np.mean(own, 0)], strict=True):
+        assert row["accuracy"] == pytest.approx((p.argmax(1) == labels).mean())
+    right = [p.argmax(1) == labels for p in own]
+    pair = metrics["members"][1]["versus_first"]
+    assert (pair["only_first"], pair["only_second"]) == ((right[0] & ~right[1]).sum(), (right[1] & ~right[0]).sum())
+    assert f"p = {pair['p']:.3f}" in said
+
+
+def test_report_needs_a_name_that_can_be_written(place, tmp_path, capsys):
+    for name in ("report.pdf", "report"):
+        assert "ends in .html" in fails(capsys, evaluate, "--checkpoint", place / "run", "--data", place / "fer2013.h5",
+                                        "--report", tmp_path / name)  # fmt: skip
+    assert not list(tmp_path.iterdir())

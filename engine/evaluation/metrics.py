@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 from sklearn.metrics import (
+    average_precision_score,
     confusion_matrix,
     f1_score,
     log_loss,
@@ -78,11 +79,45 @@ def accuracy_interval(correct: Any) -> dict[str, Any]:
     correct = np.asarray(correct, bool)
     if not len(correct):
         return {"n": 0, "accuracy": None, "ci95": None}
-    interval = binomtest(int(correct.sum()), len(correct)).proportion_ci(0.95, method="wilson")
+    ci95 = share_interval(int(correct.sum()), len(correct))
+    return {"n": len(correct), "accuracy": float(correct.mean()), "ci95": ci95}
+
+
+def share_interval(hits: int, n: int) -> list[float]:
+    """Wilson's 95% interval [low, high] of `hits` among `n` > 0."""
+    interval = binomtest(hits, n).proportion_ci(0.95, method="wilson")
+    return [float(interval.low), float(interval.high)]
+
+
+def headline_intervals(metrics: Mapping[str, Any], draws: int = 2000) -> dict[str, list[float]]:
+    """95% intervals [low, high] of the shares that `compute_metrics` returns for a whole split.
+
+    Accuracy and top-2 accuracy have Wilson's. Balanced accuracy and macro-F1, means over classes, have the percentile
+    bootstrap (Efron, The jackknife, the bootstrap and other resampling plans, 1982): `draws` times as many faces are
+    drawn with replacement, which is a multinomial draw of the confusion matrix. The draws are always the same.
+    """
+    n, matrix = metrics["n"], np.asarray(metrics["confusion_matrix"])
+    drawn = np.random.default_rng(0).multinomial(n, matrix.ravel() / n, draws).reshape(draws, *matrix.shape)
+    hits, faces, predicted = np.diagonal(drawn, axis1=1, axis2=2), drawn.sum(2), drawn.sum(1)
+    means = {
+        "balanced_accuracy": np.ma.masked_array(hits / np.maximum(faces, 1), faces == 0).mean(1),
+        "macro_f1": np.ma.masked_array(2 * hits / np.maximum(faces + predicted, 1), faces + predicted == 0).mean(1),
+    }
+    bootstrap = {name: np.quantile(np.asarray(values), (0.025, 0.975)).tolist() for name, values in means.items()}
+    top2 = share_interval(round(metrics["top2_accuracy"] * n), n)
+    return {"accuracy": metrics["ci95"], **bootstrap, "top2_accuracy": top2}
+
+
+def average_precision(labels: Any, probabilities: Any, class_names: Sequence[str]) -> dict[str, float | None]:
+    """Average precision of each class against all others, by its probability; None for a class without faces.
+
+    Args are as in `compute_metrics`. The sum over the ranked faces of precision times the step in recall
+    (scikit-learn's `average_precision_score`), which does not interpolate.
+    """
+    y, p = check_inputs(labels, probabilities, class_names)
     return {
-        "n": len(correct),
-        "accuracy": float(correct.mean()),
-        "ci95": [float(interval.low), float(interval.high)],
+        name: float(average_precision_score(y == i, p[:, i])) if (y == i).any() else None
+        for i, name in enumerate(class_names)
     }
 
 

@@ -49,18 +49,45 @@ def text_report(metrics: Mapping[str, Any]) -> str:
         shares = [f"{100 * row[key]:.1f}" if row["support"] else "-" for key in ("precision", "recall", "f1")]
         lines.append(f"{name:<{width}}  {shares[0]:>9}  {shares[1]:>6}  {shares[2]:>6}  {row['support']:>6,}")
 
+    lines += members_table(metrics.get("members", []))
     for checkpoint in metrics.get("checkpoints", []):
-        known = [checkpoint.get("model_name"), checkpoint.get("recipe") and f"recipe {checkpoint['recipe']}"]
-        known += [f"epoch {checkpoint['epoch']}"] if checkpoint.get("epoch") is not None else []
-        known.append(in_words(checkpoint.get("selected_on")))
-        for ancestor in checkpoint.get("ancestors", []):
-            how = f"{ancestor['dataset']}, {in_words(ancestor['selected_on'])}"
-            known.append(f"started from {ancestor['path']} ({how})")
-        lines += ["", f"checkpoint {checkpoint['path']}: {', '.join(part for part in known if part)}"]
+        lines += ["", f"checkpoint {checkpoint['path']}: {', '.join(about_checkpoint(checkpoint))}"]
     note = selection_note(metrics.get("split"), metrics.get("selected_on"))
     notes = [f"{note}: accuracy on unseen faces will be lower"] if note else []
     lines += [f"note: {text}" for text in notes + list(metrics.get("notes", []))]
     return "\n".join(lines)
+
+
+def about_checkpoint(checkpoint: Mapping[str, Any]) -> list[str]:
+    """What is known of a checkpoint, of `testing.describe`: network, recipe, epoch, selection, what it started from."""
+    known = [checkpoint.get("model_name"), checkpoint.get("recipe") and f"recipe {checkpoint['recipe']}"]
+    known += [f"epoch {checkpoint['epoch']}"] if checkpoint.get("epoch") is not None else []
+    known.append(in_words(checkpoint.get("selected_on")))
+    for ancestor in checkpoint.get("ancestors", []):
+        how = f"{ancestor['dataset']}, {in_words(ancestor['selected_on'])}"
+        known.append(f"started from {ancestor['path']} ({how})")
+    return [part for part in known if part]
+
+
+def members_table(members: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Lines of a table of what `comparison.side_by_side` returns; none without members."""
+    if not members:
+        return []
+    width = max(len(row["name"]) for row in members)
+    lines = ["", f"{'each on its own':<{width}}  accuracy  macro-F1  points more than the first (95% interval), p"]
+    for row in members:
+        line = f"{row['name']:<{width}}  {100 * row['accuracy']:7.2f}%  {100 * row['macro_f1']:7.2f}%"
+        pair = row.get("versus_first")
+        if pair:
+            low, high = (100 * end for end in pair["ci95"])
+            line += f"  {100 * pair['difference']:+.2f} ({low:+.2f} to {high:+.2f}), {p_value(pair['p'])}"
+        lines.append(line)
+    return lines
+
+
+def p_value(p: float) -> str:
+    """A p as papers print it."""
+    return f"p = {p:.3f}" if p >= 0.001 else f"p = {p:.1e}"
 
 
 def _share(name: str, metrics: Mapping[str, Any], rest: str = "") -> str:

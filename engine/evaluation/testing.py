@@ -1,6 +1,6 @@
 """Test checkpoints on one split: load them, predict every face, compute what metrics.json holds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,33 +12,55 @@ from datasets.names import DATASETS
 from datasets.storage import FaceSet, Split, read_faces
 from datasets.train_val import train_val_folds
 from engine.config import read_config
-from engine.evaluation.metrics import accuracy_interval, compute_metrics, sequence_accuracy
+from engine.evaluation.comparison import side_by_side
+from engine.evaluation.metrics import (
+    accuracy_interval,
+    average_precision,
+    compute_metrics,
+    headline_intervals,
+    sequence_accuracy,
+)
 from engine.predict import classifier_probabilities
 from models.checkpoint import Classifier, find_checkpoints, load_classifier, selected_on
 from utils.device import pick_device
 from utils.files import source_digest
 
+ENSEMBLE = "ensemble"  # of all that were given: their probabilities, averaged
+
 
 @dataclass(frozen=True)
 class SplitPredictions:
-    """The faces that were tested, their rows in the split, and their mean probabilities, float64 (n, classes)."""
+    """The faces that were tested, their rows in the split, and their mean probabilities, float64 (n, classes).
+
+    members: of several that were given, each one's own probabilities, in that order; none where they did not all test
+        the same faces, as the folds of one k-fold run do not.
+    """
 
     faces: Split
     index: np.ndarray
     probabilities: np.ndarray
+    members: tuple[np.ndarray, ...] = ()
 
 
 @dataclass(frozen=True)
 class EvalSetup:
-    """What is tested and how: checkpoints on a split of the faces, which are from the file `data`."""
+    """What is tested and how: checkpoints on a split of the faces, which are from the file `data`.
 
-    classifiers: Sequence[Classifier]
+    members: the paths that were given, each with its checkpoints: one, or those of a k-fold run.
+    """
+
+    members: Mapping[str, Sequence[Classifier]]
     faces: FaceSet
     split: str
     data: Path
     views: str = "ten"
     batch_size: int | None = None  # views per forward pass
     amp: bool = False
+
+    @property
+    def classifiers(self) -> list[Classifier]:
+        """Every checkpoint."""
+        return [classifier for group in self.members.values() for classifier in group]
 
 
 def load_setup(
@@ -58,7 +80,8 @@ def load_setup(
     views, batch_size (views per forward pass), amp: as in `engine.predict.predict`.
     """
     on = pick_device(device)
-    classifiers = [load_classifier(file, on) for path in checkpoints for file in find_checkpoints(path)]
+    members = {str(path): [load_classifier(file, on) for file in find_checkpoints(path)] for path in checkpoints}
+    classifiers = [classifier for group in members.values() for classifier in group]
     for classifier in classifiers:
         if "origin" in classifier.info:
             print(f"{classifier.path}: {classifier.info['origin']}")
@@ -76,7 +99,7 @@ def load_setup(
                 f" {', '.join(faces.class_names)}; give --data with the classes of the checkpoint"
                 f" (it was trained on {classifier.dataset})"
             )
-    return EvalSetup(classifiers, faces, choose_split(faces, split, data), data, views, batch_size, amp)
+    return EvalSetup(members, faces, choose_split(faces, split, data), data, views, batch_size, amp)
 
 
 def _data_of_run(checkpoint: Path) -> Path | None:
@@ -124,6 +147,8 @@ def evaluate(setup: EvalSetup) -> tuple[dict[str, Any], SplitPredictions]:
     tested = predict_split(setup)
     labels, probabilities, extra = tested.faces.labels, tested.probabilities, tested.faces.extra
     metrics = compute_metrics(labels, probabilities, faces.class_names)
+    metrics["intervals"] = headline_intervals(metrics)
+    metrics["average_precision"] = average_precision(labels, probabilities, faces.class_names)
     metrics |= {"dataset": faces.dataset, "split": split, "views": setup.views, "amp": setup.amp}
     metrics["checkpoints"] = [describe(classifier) for classifier in setup.classifiers]
     metrics["selected_on"] = _selected_on(metrics["checkpoints"], faces.dataset)
@@ -138,6 +163,9 @@ def evaluate(setup: EvalSetup) -> tuple[dict[str, Any], SplitPredictions]:
         metrics["notes"] = ["every fold's network was tested on the faces of its fold, on which it was not trained"]
     elif trained and split in ("Training", "data"):
         metrics["notes"] = [f"the network was trained on faces of {split}; on new ones it will do worse"]
+    if tested.members:
+        named = [*zip(setup.members, tested.members, strict=True), (ENSEMBLE, probabilities)]
+        metrics["members"] = side_by_side(labels, named, faces.class_names)
     metrics["data"] = str(setup.data)
     return metrics, tested
 
@@ -146,13 +174,11 @@ def predict_split(setup: EvalSetup) -> SplitPredictions:
     """Test every checkpoint on all of the split, or, if they come from a k-fold run on it, on its own fold."""
     split = setup.faces.splits[setup.split]
     if setup.split not in ("Training", "data") or any(c.info.get("fold") is None for c in setup.classifiers):
-        return SplitPredictions(
-            split, np.arange(len(split)), mean_probabilities(setup.classifiers, split.pixels, setup)
-        )
+        return SplitPredictions(split, np.arange(len(split)), *_probabilities(setup, setup.classifiers, split.pixels))
     by_fold: dict[tuple, list[Classifier]] = {}
     for classifier in setup.classifiers:
         by_fold.setdefault(tuple(classifier.info["fold"].values()), []).append(classifier)
-    index, probabilities, numbers = [], [], []
+    index, parts, numbers = [], [], []
     for (number, folds, protocol), group in by_fold.items():
         own = train_val_folds(setup.faces, folds, protocol)[number - 1]
         for classifier in group:
@@ -162,17 +188,31 @@ def predict_split(setup: EvalSetup) -> SplitPredictions:
                     " which of these it has seen; give --data with the file that it was trained on"
                 )
         index.append(own.val_index)
-        probabilities.append(mean_probabilities(group, own.val.pixels, setup))
+        parts.append(_probabilities(setup, group, own.val.pixels))
         numbers.append(np.full(len(own.val_index), number))
     rows = np.concatenate(index)
     extra = {name: values[rows] for name, values in split.extra.items()} | {"fold": np.concatenate(numbers)}
-    return SplitPredictions(Split(split.pixels[rows], split.labels[rows], extra), rows, np.concatenate(probabilities))
+    members = [own for _, own in parts if own]
+    complete = len(members) == len(parts)
+    return SplitPredictions(
+        Split(split.pixels[rows], split.labels[rows], extra),
+        rows,
+        np.concatenate([mean for mean, _ in parts]),
+        tuple(np.concatenate(own) for own in zip(*members, strict=True)) if complete else (),
+    )
 
 
-def mean_probabilities(classifiers: Sequence[Classifier], pixels: np.ndarray, setup: EvalSetup) -> np.ndarray:
-    """Softmax of each checkpoint's logits, averaged over the checkpoints: float64 (n, classes)."""
-    total = sum(classifier_probabilities(c, pixels, setup.views, setup.batch_size, setup.amp) for c in classifiers)
-    return total / len(classifiers)
+def _probabilities(
+    setup: EvalSetup, group: Sequence[Classifier], pixels: np.ndarray
+) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    """Softmax of each checkpoint's logits, averaged over the group: float64 (n, classes); and over each member's part.
+
+    Without the second where one member, or not every one, has a checkpoint in the group.
+    """
+    own = [classifier_probabilities(c, pixels, setup.views, setup.batch_size, setup.amp) for c in group]
+    parts = [[p for c, p in zip(group, own, strict=True) if any(c is m for m in of)] for of in setup.members.values()]
+    several = len(parts) > 1 and all(parts)
+    return sum(own) / len(own), tuple(sum(part) / len(part) for part in parts) if several else ()
 
 
 def describe(classifier: Classifier) -> dict[str, Any]:

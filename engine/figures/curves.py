@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from sklearn.metrics import precision_recall_curve
 
 from engine.evaluation.metrics import calibration_bins, calibration_error, check_inputs
 from engine.figures.style import BLUE, GRAY, ORANGE, RED, clean_axes, set_title
@@ -84,12 +85,31 @@ def reliability_figure(labels: Any, probabilities: Any, title: str = "") -> Figu
     top.plot([0, 1], [0, 1], color=GRAY, linewidth=1, linestyle=(0, (4, 3)))
     top.set(ylim=(0, 1), ylabel="accuracy")
     ece = f"ECE {100 * calibration_error(y, p):.1f}%"
-    top.legend(loc="upper left", fontsize=8, title=ece, title_fontsize=9, alignment="left", frameon=False)
+    top.legend(loc="upper left", fontsize=8, title=ece, title_fontsize=9, alignment="left", edgecolor="none")
     bottom.bar(edges[:-1], 100 * count / len(y), color=GRAY, **style)
     bottom.set(xlim=(0, 1), xlabel="confidence (largest probability)", ylabel="% of faces")
     for axes in (top, bottom):
         clean_axes(axes)
     set_title(figure, title, 9)
+    return figure
+
+
+def precision_recall_figure(positive: Any, scores: Any) -> Figure:
+    """Draw precision against recall of one class, for every threshold of its probability, and what chance gives.
+
+    positive: booleans (n,), at least one of them true. scores: (n,), higher for what is more likely positive.
+    """
+    positive = np.asarray(positive, bool)
+    precision, recall, _ = precision_recall_curve(positive, scores, drop_intermediate=True)
+    figure = Figure((2.1, 1.7), layout="constrained")
+    axes = figure.add_subplot()
+    axes.fill_between(recall, precision, step="pre", color=BLUE, alpha=0.15, linewidth=0)
+    axes.step(recall, precision, where="pre", color=BLUE, linewidth=1.6)
+    axes.axhline(positive.mean(), color=GRAY, linewidth=1, linestyle=(0, (4, 3)))
+    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
+    axes.set_xticks((0, 0.5, 1), ("0", "0.5", "1"))
+    axes.set_yticks((0, 0.5, 1), ("0", "0.5", "1"))
+    clean_axes(axes)
     return figure
 
 
