@@ -62,7 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     instead.add_argument(
         "--export",
-        type=Path,
+        type=cli.file_path,
         metavar="OUT",
         help="test nothing: write OUT.onnx or OUT.pt2, from uint8 faces to probabilities, for use without this project;"
         " with --views center where none is given",

@@ -11,6 +11,7 @@ Every repeat is a process with a seed of its own.
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -72,19 +73,23 @@ def _missed(ends: dict[str, list], reached: dict[str, list]) -> str:
 
 
 def one_side(options: dict[str, Any]) -> dict[str, Any]:
-    """Train one side in this process until it is there, or the recipe's epochs are over."""
+    """Train one side in this process until it is there, or the recipe's epochs are over.
 
+    Returns epochs, accuracy (the best) and curve: [seconds since options["started"], accuracy] after every epoch.
+    """
+
+    started = options.get("started", time.time())
     data = train_val_split(read_faces(options["data"], ["Training", "PublicTest"]))
-    given = {"epochs": options["epochs"], "val_views": options["views"]}
+    given = {"epochs": options["epochs"], "val_views": options["views"], "lr": options.get("lr")}
     recipe = recipe_for(options["model"], options["batch_size"], options["recipe"], **given)
     device = pick_device(options["device"])
     epochs = {"ours": our_epochs, "usual": usual_epochs}[options["side"]]
-    accuracies = []
+    curve = []
     for accuracy in epochs(data, recipe, device, options):
-        accuracies.append(accuracy)
+        curve.append([time.time() - started, accuracy])
         if accuracy >= options["target"]:
             break
-    return {"epochs": len(accuracies), "accuracy": max(accuracies)}
+    return {"epochs": len(curve), "accuracy": max(accuracy for _, accuracy in curve), "curve": curve}
 
 
 def our_epochs(data: TrainVal, recipe: Recipe, device: torch.device, options: dict[str, Any]) -> Iterator[float]:

@@ -1,6 +1,8 @@
 """What the benchmarks share: rows of the table, timing, faces and recipes to measure with, child processes."""
 
 import json
+import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -103,16 +105,41 @@ def seconds(device: "torch.device", work: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def child(module: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Run `python -m module OPTIONS-AS-JSON`; return the JSON it prints, with "wall", the seconds of the process."""
+def child(module: str, options: dict[str, Any], limit: float | None = None) -> dict[str, Any]:
+    """Run `python -m module OPTIONS-AS-JSON`; return the JSON it prints, with "wall", the seconds of the process.
+
+    The options get "started", the time.time() of its start. ValueError with its last line where it fails, or takes
+    longer than `limit` seconds.
+    """
     start = time.perf_counter()
-    command = [sys.executable, "-m", module, json.dumps(options, default=str)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    wall = time.perf_counter() - start
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise ValueError(f"{module} ended with status {done.returncode}: {last}")
-    return json.loads(done.stdout.splitlines()[-1]) | {"wall": wall}
+    given = json.dumps(options | {"started": time.time()}, default=str)
+    output = run_process(["-m", module, given], module, limit)
+    return json.loads(output.splitlines()[-1]) | {"wall": time.perf_counter() - start}
+
+
+def run_process(arguments: Sequence[str], name: str, limit: float | None = None) -> str:
+    """Run Python with these arguments in the project's folder; its stdout. ValueError as `child` says it."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, *arguments], cwd=ROOT, start_new_session=True, **pipes) as process:
+        try:
+            output, errors = process.communicate(timeout=limit)
+        except BaseException as error:
+            stop(process)  # with its own children: loaders, compilers
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise ValueError(f"{name} was stopped after {limit:.0f} s") from None
+            raise
+    if process.returncode:
+        last = (errors.strip().splitlines() or ["no message"])[-1]
+        raise ValueError(f"{name} ended with status {process.returncode}: {last}")
+    return output
+
+
+def stop(process: "subprocess.Popen[str]") -> None:
+    """End a process of `run_process` and all that it has started."""
+    if hasattr(os, "killpg"):
+        os.killpg(process.pid, signal.SIGKILL)
+    else:  # Windows
+        process.kill()
 
 
 def training_set(data: Path, faces: int | None = None) -> "TrainVal":

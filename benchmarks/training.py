@@ -28,7 +28,7 @@ from engine.config import RunConfig
 from engine.loop import train_epoch
 from models.build import build_model
 
-WARM_UP = 2  # steps
+WARM_UP = {"cuda": 10}  # steps, elsewhere 2: a GPU also compiles, tries kernels and may record graphs
 
 
 def measure(
@@ -54,7 +54,8 @@ def _one(data: TrainVal, model: str, device: torch.device, repeats: int, workers
     recipe = recipe_for(model, size)
     config = RunConfig(Path("-"), recipe=recipe, device=str(device))
     setup = build_setup(config, limited(data, steps * size))
-    warm = build_setup(config, limited(data, min(WARM_UP, steps) * size), setup).loader
+    warm_up = min(WARM_UP.get(device.type, 2), steps)
+    warm = build_setup(config, limited(data, warm_up * size), setup).loader
 
     network = build_model(model, len(data.class_names)).to(device)
     optimizer = plain_optimizer(network, recipe)
@@ -66,7 +67,7 @@ def _one(data: TrainVal, model: str, device: torch.device, repeats: int, workers
     def usual_steps() -> float:
         # closed at the end, so that the workers do not fill their queue beside our turn
         with usual_settings(), closing(endless(loader)) as batches:
-            train_plain(network, optimizer, islice(batches, WARM_UP), device)
+            train_plain(network, optimizer, islice(batches, warm_up), device)
             return seconds(device, lambda: train_plain(network, optimizer, islice(batches, steps), device))
 
     say(f"train: {model}, {steps} steps of {size} faces, {'bfloat16' if setup.amp else 'float32'} and float32")
