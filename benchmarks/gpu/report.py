@@ -58,17 +58,15 @@ def _missing(parts: Results) -> list[str]:
 
 
 def _numerics(results: Results) -> list[str]:
-    rows = [
-        (
-            f"{result['model']}, {name}",
-            f"{mode['loss']:.4f}",
-            percent(mode["loss_off"], 2),
-            f"{mode['logits_off']:.1e}",
-            "yes" if mode["ok"] else "**no**",
-        )
-        for result in results
-        for name, mode in result["modes"].items()
-    ]
+    rows = []
+    for result in results:
+        for name, mode in result["modes"].items():
+            which = f"{result['model']}, {name}"
+            if "message" in mode:
+                rows.append((which, "-", "-", "-", f"**no**: {mode['message']}"))
+                continue
+            figures = (f"{mode['loss']:.4f}", percent(mode["loss_off"], 2), f"{mode['logits_off']:.1e}")
+            rows.append((which, *figures, "yes" if mode["ok"] else "**no**"))
     first = results[0]
     limits = ", ".join(f"{limit:g} in {kind}" for kind, limit in first["logit_tolerance"].items())
     return [

@@ -43,7 +43,7 @@ class Sizes:
     epochs: int | None = None  # None: the recipe's
 
 
-QUICK = Sizes(192, 32, ("small",), ("small",), (16,), repeats=1, steps=2, speed_steps=2, seeds=1, epochs=1)
+QUICK = Sizes(96, 16, ("small",), ("small",), (16,), repeats=1, steps=2, speed_steps=2, seeds=1, epochs=1)
 
 
 @dataclass
