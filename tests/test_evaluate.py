@@ -166,8 +166,8 @@ def test_selected_on_the_test_set(place, tmp_path, capsys, no_figures):
     checkpoint(tmp_path / "best.pt", select_on="PrivateTest")
     args = ["--data", str(place / "fer2013.h5"), "--views", "center", "--device", "cpu"]
     evaluate.main(["--checkpoint", str(tmp_path), *args])
-    said = capsys.readouterr().out
-    assert "note: selected on the test set" in said and "split: PrivateTest (of" in said
+    said = capsys.readouterr()
+    assert "note: selected on the test set" in said.out and "split: PrivateTest (of" in said.err
     folder = tmp_path / "evaluation-PrivateTest-center"
     drawn = plot_confusion_matrix.main(["--run", str(tmp_path), "--output", str(tmp_path / "m.svg")])
     assert drawn["title"].endswith("n = 20 (selected on the test set)") and drawn["title"].startswith(
@@ -379,7 +379,7 @@ def test_without_a_checkpoint_it_is_the_weights_of_the_project(place, tmp_path, 
     monkeypatch.chdir(tmp_path)
     metrics = evaluate.main(["--data", str(place / "fer2013.h5"), "--views", "center", "--device", "cpu"])
     assert (
-        metrics["checkpoints"][0]["path"].endswith("weights/small.pt") and "small.pt, which" in capsys.readouterr().out
+        metrics["checkpoints"][0]["path"].endswith("weights/small.pt") and "small.pt, which" in capsys.readouterr().err
     )
     assert (tmp_path / "runs" / "small" / "evaluation-PrivateTest-center" / "metrics.json").exists()
 
@@ -391,7 +391,7 @@ def test_report_of_two_checkpoints_each_on_its_own(place, tmp_path, capsys, no_f
     page = tmp_path / "new" / "report.html"
     metrics = evaluate.main([*both, *args, "--output", str(tmp_path / "out"), "--report", str(page)])
     said = capsys.readouterr().out
-    assert page.read_text(encoding="utf-8").count("<h2>") == 8 and f"wrote {page}" in said
+    assert page.read_text(encoding="utf-8").count("<h2>") == 9 and f"wrote {page}" in said
     assert [row["name"] for row in metrics["members"]] == [str(place / "run"), second, "ensemble"]
     pixels, labels = faces_of(place, "PrivateTest")
     own = [slow_probabilities(path, pixels, "center") for path in (place / "run/best.pt", second)]
