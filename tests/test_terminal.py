@@ -16,54 +16,62 @@ from utils.files import write_json
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = ("preprocess_fer2013", "train", "evaluate", "plot_confusion_matrix", "visualize")
-# A Greek letter is in neither ASCII nor cp1252; the byte is what an old Latin-1 name has on Linux
-ODD = {"ascii": "gesichter-\u03b1", "cp1252": "gesichter-\u03b1", "utf-8": os.fsdecode(b"caf\xe9-\xce\xb1")}
+# A Greek letter is in neither ASCII nor cp1252; the byte before it is what an old Latin-1 name has on Linux
+ODD = os.fsdecode(b"caf\xe9-\xce\xb1")
+EVERYTHING = """
+import sys, preprocess_fer2013, train, evaluate, plot_confusion_matrix, visualize
+data, name = sys.argv[1:]
+preprocess_fer2013.main(["--dataset", "synthetic", "--faces", "64", "--output", data])
+train.main(["--recipe", "smoke", "--epochs", "1", "--device", "cpu", "--no-compile", "--no-amp", "--limit", "32",
+            "--data", data, "--output", ".", "--name", name])
+evaluate.main(["--checkpoint", name, "--views", "center", "--device", "cpu", "--output", name + "/out",
+               "--report", name + "/" + name + ".html"])
+plot_confusion_matrix.main(["--compare", name, name + "/out", "--output", name + "/" + name + ".png"])
+visualize.main(["--image", name + "/" + name + ".png", "--checkpoint", name, "--no-explain", "--detect", "off",
+                "--views", "center", "--device", "cpu", "--output", name + "/v.png", "--json", name + "/v.json"])
+"""
 
 
-def command(folder, encoding, *args):
-    """A script in a process of its own, in `folder`, whose streams have that encoding."""
+def process(folder, encoding, *command):
+    """Python in a process of its own, in `folder`, whose streams have that encoding."""
     environment = os.environ | {"PYTHONIOENCODING": encoding, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    script, *rest = args
-    done = subprocess.run(
-        [sys.executable, ROOT / f"{script}.py", *rest], cwd=folder, env=environment, capture_output=True
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.decode(encoding), done.stderr.decode(encoding)
+    done = subprocess.run([sys.executable, *command], cwd=folder, env=environment, capture_output=True)
+    return done.returncode, done.stdout.decode(encoding), done.stderr.decode(encoding)
 
 
-@pytest.mark.parametrize("encoding", ODD)
-def test_every_script_takes_names_that_the_terminal_cannot_print(tmp_path, encoding):
-    """From raw data to the figures, all in one folder with such a name; whatever is written can be read again."""
-    name = ODD[encoding]
-    folder = tmp_path / name
+@pytest.fixture
+def odd(tmp_path):
+    """A folder with a name that is no text."""
     try:
-        folder.mkdir()
+        (tmp_path / ODD).mkdir()
     except OSError:
         pytest.skip("this file system has no such names")
-    shown = name.encode(encoding, "backslashreplace").decode(encoding)
-    data = f"{folder}/{name}.h5"
-    out, _ = command(
-        tmp_path, encoding, "preprocess_fer2013", "--dataset", "synthetic", "--faces", "64", "--output", data
-    )
-    assert f"{shown}.h5: 80 faces" in out
-    run = folder / name
-    flags = ["--recipe", "smoke", "--epochs", "1", "--device", "cpu", "--no-compile", "--no-amp", "--limit", "32"]
-    out, err = command(tmp_path, encoding, "train", *flags, "--data", data, "--output", str(folder), "--name", name)
-    assert "accuracy" in out and out.count("\n") == 1 and "epoch   1/1" in err and shown in err
+    return tmp_path / ODD
+
+
+def test_every_script_takes_names_that_the_terminal_cannot_print(odd):
+    """From raw data to figures, everything in such a folder; whatever is written can be read again."""
+    data = str(odd / f"{ODD}.h5")
+    status, out, err = process(odd, "cp1252", "-c", EVERYTHING, data, ODD)
+    assert status == 0, err
+    shown = "caf\\udce9-\\u03b1"
+    assert f"{shown}.h5: 80 faces" in out and "epoch   1/1" in err and "epoch   1/1" not in out
+    assert f"{shown}.html\n" in out and f"{shown}.png\n" in out and "split: PrivateTest" in err
+    run = odd / ODD
     assert str(read_config(run / "args.json").data) == data  # as it was, though no text
-    log = (run / "log.txt").read_text(encoding="utf-8")
-    assert "next: python evaluate.py" in log
-    report = ["--output", str(folder / "out"), "--report", str(folder / f"{name}.html")]
-    test = ["--checkpoint", str(run), "--views", "center", "--device", "cpu"]
-    out, err = command(tmp_path, encoding, "evaluate", *test, *report)
-    assert shown in out and "split: PrivateTest" in err
-    assert json.loads((folder / "out" / "metrics.json").read_text(encoding="utf-8"))["data"] == data
-    assert (folder / f"{name}.html").read_text(encoding="utf-8").endswith("</html>\n")
-    figure = str(folder / f"{name}.png")
-    out, _ = command(
-        tmp_path, encoding, "plot_confusion_matrix", "--compare", str(run), str(folder / "out"), "--output", figure
-    )
-    assert f"wrote {tmp_path}/{shown}/{shown}.png" in out
+    assert "next: python evaluate.py" in (run / "log.txt").read_text(encoding="utf-8")
+    assert json.loads((run / "out" / "metrics.json").read_text(encoding="utf-8"))["data"] == data
+    assert (run / f"{ODD}.html").read_text(encoding="utf-8").endswith("</html>\n")
+    assert json.loads((run / "v.json").read_text(encoding="utf-8"))[0]["image"] == f"{ODD}/{ODD}.png"
+
+
+def test_errors_and_results_in_ascii(odd):
+    script = str(ROOT / "preprocess_fer2013.py")
+    flags = ["--dataset", "synthetic", "--faces", "16", "--output"]
+    status, out, err = process(odd, "ascii", script, *flags, f"{ODD}.h5")
+    assert status == 0 and "wrote caf\\udce9-\\u03b1.h5: 20 faces" in out and err == ""
+    status, out, err = process(odd, "ascii", script, *flags, str(odd))
+    assert (status, out, err.count("\n")) == (2, "", 1) and "caf\\udce9-\\u03b1 is a folder" in err
 
 
 def test_quiet_leaves_the_results(tmp_path, faces_file, capsys):
@@ -102,16 +110,13 @@ def test_json_reads_a_name_that_is_no_text_as_it_was(tmp_path):
 
 
 def test_a_closed_pipe_is_no_fault(tmp_path):
-    csv = tmp_path / "p.csv"
-    csv.write_text("index,label,prediction,yes,no\n0,0,1,0.9,0.1\n")
-    code = f"""import sys, os, plot_confusion_matrix as p
-os.close(1)
-read, write = os.pipe()
-os.close(read)
-sys.stdout = open(write, "w", buffering=1)
-p.main(["--predictions", {str(csv)!r}, "--output", {str(tmp_path / "m.png")!r}])"""
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (141, "")
+    csv = write_csv(tmp_path / "p.csv", [(0, 1)])
+    script = [sys.executable, "-u", ROOT / "plot_confusion_matrix.py", "--predictions", csv]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([*script, "--output", tmp_path / "m.png"], cwd=ROOT, **pipes) as started:
+        started.stdout.close()  # the reader goes before there is anything to read
+        said = started.stderr.read()
+    assert (started.returncode, said) == (141, b"")
 
 
 # ---- plot_confusion_matrix.py --compare and --curves ----
