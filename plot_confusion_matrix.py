@@ -115,7 +115,7 @@ def matrix(args: argparse.Namespace) -> tuple["Figure", str, dict[str, Any]]:
 def compare(args: argparse.Namespace) -> tuple["Figure", str, dict[str, Any]]:
     """The difference of two confusion matrices, and of the accuracies; tested where the faces are the same."""
     wanted = {name: value for name, value in (("split", args.split), ("views", args.views)) if value}
-    files = [recorded.predictions_of(path, wanted) for path in args.compare]
+    files = [recorded.predictions_of(path, wanted) for path in map(cli.expand_one, args.compare)]
     first, second = (recorded.recorded_metrics(file) for file in files)
     names, others = list(first["per_class"]), list(second["per_class"])
     if names != others:
@@ -135,7 +135,7 @@ def compare(args: argparse.Namespace) -> tuple["Figure", str, dict[str, Any]]:
 
 def curves(args: argparse.Namespace) -> tuple["Figure", str, dict[str, Any]]:
     """The epochs of several runs."""
-    runs = recorded.run_curves(args.curves)
+    runs = recorded.run_curves(cli.expand(args.curves))
     figure = curve_figures.runs_figure(runs, args.title or "")
     return figure, f"{len(runs)} run{'s' if len(runs) > 1 else ''}: {', '.join(runs)}", {"runs": list(runs)}
 

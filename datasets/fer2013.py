@@ -15,11 +15,11 @@ from datasets.raw.csv_file import read_csv
 from datasets.raw.folder import read_folder
 from datasets.raw.source import find_source, open_csv
 from datasets.storage import FaceSet, Split
-from utils.cli import note, progress
+from utils.cli import progress, remark
 from utils.files import source_digest
 
 
-def read_raw(source: str | Path, say: Callable[[str], object] = note) -> FaceSet:
+def read_raw(source: str | Path, say: Callable[[str], object] = remark) -> FaceSet:
     """Read any raw form of FER2013: a CSV, plain or packed, or a folder of images; `say` gets what is worth knowing.
 
     Raises FileNotFoundError or ValueError with the row or the file that is wrong.

@@ -152,8 +152,8 @@ def test_folder_of_faces_is_read_class_by_class(tmp_path, capsys, inside):
         c, subject = row // 6, (32, 501)[row // 3 % 2]
         expected = np.random.default_rng([c, subject, 9 + row % 3]).integers(0, 256, (48, 48), np.uint8)
         np.testing.assert_array_equal(face, expected)
-    out, notes = capsys.readouterr()
-    assert "42 frames, 14 sequences, 2 subjects; CK+ has 981, 327 and 118" in notes
+    out = capsys.readouterr().out
+    assert "42 frames, 14 sequences, 2 subjects; CK+ has 981, 327 and 118" in out
     assert re.search(r"^data +6\* +6\* +6\* +6\* +6\* +6\* +6\* +42\*$", out, re.MULTILINE)
     assert re.search(r"^ +official +135 +177 +75 +207 +84 +249 +54 +981$", out, re.MULTILINE)
     assert re.search(r"^data, repeating another +0 +0.0% +0$", out, re.MULTILINE)
@@ -435,7 +435,7 @@ def test_script_finds_the_face_and_falls_back(tmp_path, capsys):
         path.parent.mkdir(parents=True)
         path.write_text(f"   {code:.7e}\n")
     split = preprocess(tmp_path, tmp_path / "ckplus.h5").splits["data"]
-    out = capsys.readouterr().err
+    out = capsys.readouterr().out
     names = "S001_001_00000001.png, S001_001_00000003.png"
     assert f"warning: 2 of 6 frames have no face found, so were cut as their neighbours: {names}\n" in out
     assert "warning: 3 of 6 frames have none in all their sequence, so were cut in the middle: S002_001_0000" in out

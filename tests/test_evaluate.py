@@ -166,8 +166,8 @@ def test_selected_on_the_test_set(place, tmp_path, capsys, no_figures):
     checkpoint(tmp_path / "best.pt", select_on="PrivateTest")
     args = ["--data", str(place / "fer2013.h5"), "--views", "center", "--device", "cpu"]
     evaluate.main(["--checkpoint", str(tmp_path), *args])
-    said = capsys.readouterr()
-    assert "note: selected on the test set" in said.out and "split: PrivateTest (of" in said.err
+    said = capsys.readouterr().out
+    assert "note: selected on the test set" in said and "split: PrivateTest (of" in said
     folder = tmp_path / "evaluation-PrivateTest-center"
     drawn = plot_confusion_matrix.main(["--run", str(tmp_path), "--output", str(tmp_path / "m.svg")])
     assert drawn["title"].endswith("n = 20 (selected on the test set)") and drawn["title"].startswith(
@@ -379,7 +379,7 @@ def test_without_a_checkpoint_it_is_the_weights_of_the_project(place, tmp_path, 
     monkeypatch.chdir(tmp_path)
     metrics = evaluate.main(["--data", str(place / "fer2013.h5"), "--views", "center", "--device", "cpu"])
     assert (
-        metrics["checkpoints"][0]["path"].endswith("weights/small.pt") and "small.pt, which" in capsys.readouterr().err
+        metrics["checkpoints"][0]["path"].endswith("weights/small.pt") and "small.pt, which" in capsys.readouterr().out
     )
     assert (tmp_path / "runs" / "small" / "evaluation-PrivateTest-center" / "metrics.json").exists()
 

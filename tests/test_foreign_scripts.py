@@ -76,7 +76,7 @@ def fails(capsys, script, *args):
 
 def test_evaluate(place, evaluated, weights, tmp_path, capsys):
     metrics = evaluated(place / "PrivateTest_model.t7")
-    text = "".join(capsys.readouterr())
+    text = capsys.readouterr().out
     assert SAID in text and "vgg11, epoch 12, selected on PrivateTest" in text and "selected on the test set" in text
     wanted = slow_probabilities(weights, torch.as_tensor(faces(6, seed=6)))
     table = read_predictions(tmp_path / "out" / "predictions.csv")
@@ -87,7 +87,7 @@ def test_evaluate(place, evaluated, weights, tmp_path, capsys):
 def test_a_converted_file_predicts_alike(place, evaluated, tmp_path, capsys):
     out = tmp_path / "converted.pt"
     evaluate.main(["--checkpoint", str(place / "PrivateTest_model.t7"), "--convert", str(out)])
-    assert SAID in capsys.readouterr().err
+    assert SAID in capsys.readouterr().out
     state = load_checkpoint(out)  # without an adapter: it is our own form now
     assert state["select_on"] == "PrivateTest" and state["inputs"]["channels"] == 3
     before, after = (evaluated(path) for path in (place / "PrivateTest_model.t7", out))
@@ -106,7 +106,7 @@ def test_folds_of_ckplus_are_tested_each_on_its_own(place, evaluated, weights, t
     index = read_predictions(tmp_path / "out" / "predictions.csv").index
     folds = frame_folds(np.repeat(np.arange(7), OFFICIAL_COUNTS["ckplus"]["data"]))
     assert sorted(index) == sorted([*folds[0], *folds[9]])
-    text = "".join(capsys.readouterr())
+    text = capsys.readouterr().out
     assert "classes of ckplus, epoch selected on fold 10 (its keys say so, the fold by its folder)" in text
     assert "selected on the test set" in text
     assert "has the classes Angry" in fails(
@@ -124,7 +124,7 @@ def test_plot_confusion_matrix(place, tmp_path, capsys):
         "center",
     ]
     drawn = plot_confusion_matrix.main([*args, "--device", "cpu", "--output", str(tmp_path / "m.png")])
-    assert SAID in capsys.readouterr().err and np.sum(drawn["confusion_matrix"]) == 6
+    assert SAID in capsys.readouterr().out and np.sum(drawn["confusion_matrix"]) == 6
     assert "selected on the test set" in drawn["title"]
 
 

@@ -185,7 +185,7 @@ def test_images_without_a_split_in_their_name_go_by_their_folder(tmp_path, capsy
     faces = preprocess(source, tmp_path / "faces.h5")
     # both test splits had the same names, so that the second took the place of the first
     assert {split: len(part) for split, part in faces.splits.items()} == {"Training": 14, "PrivateTest": 14}
-    out = capsys.readouterr().err
+    out = capsys.readouterr().out
     assert "14 images without a split in their name: test/ -> PrivateTest, by their folder" in out
 
 

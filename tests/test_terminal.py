@@ -11,7 +11,7 @@ import pytest
 import plot_confusion_matrix
 import train
 from engine.config import read_config
-from utils.cli import EXIT_STATUS, Parser, note, progress
+from utils.cli import EXIT_STATUS, Parser, note, progress, remark
 from utils.files import write_json
 
 ROOT = Path(__file__).parent.parent
@@ -56,7 +56,7 @@ def test_every_script_takes_names_that_the_terminal_cannot_print(odd):
     assert status == 0, err
     shown = "caf\\udce9-\\u03b1"
     assert f"{shown}.h5: 80 faces" in out and "epoch   1/1" in err and "epoch   1/1" not in out
-    assert f"{shown}.html\n" in out and f"{shown}.png\n" in out and "split: PrivateTest" in err
+    assert f"{shown}.html\n" in out and f"{shown}.png\n" in out and "split: PrivateTest" in out
     run = odd / ODD
     assert str(read_config(run / "args.json").data) == data  # as it was, though no text
     assert "next: python evaluate.py" in (run / "log.txt").read_text(encoding="utf-8")
@@ -87,11 +87,12 @@ def test_quiet_leaves_the_results(tmp_path, faces_file, capsys):
 
 def test_notes_and_bars_obey_the_flag(capsys):
     parser = Parser(prog="x")
-    for flags, said in (([], "hello\n"), (["--quiet"], ""), ([], "hello\n")):
+    for flags, said in (([], ("there\n", "hello\n")), (["--quiet"], ("", "")), ([], ("there\n", "hello\n"))):
         assert not vars(parser.parse_args(flags))
         note("hello")
+        remark("there")
         assert list(progress([1, 2])) == [1, 2]
-        assert tuple(capsys.readouterr()) == ("", said)
+        assert tuple(capsys.readouterr()) == said
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

@@ -1,7 +1,7 @@
 """What every script's command line has in common: manners at the terminal, one-line errors, late imports.
 
-Results go to stdout; progress and notes go to stderr and are left out with --quiet. Nothing is coloured. Letters that a
-terminal or a pipe cannot take, and file names that are no text, are printed with escapes (`\\xe9`, `\\udce9`).
+Results go to stdout, progress and notes to stderr; --quiet leaves only the results and errors. Nothing is coloured.
+Letters that a terminal or a pipe cannot take, and file names that are no text, are printed with escapes (`\\udce9`).
 
 PyTorch takes seconds to import, and `--help` or a mistyped flag should answer at once. So a script takes the modules
 that need it with `lazy_module`, at its head like any other import, and they are loaded when the flags have been read.
@@ -41,7 +41,7 @@ EXIT_STATUS = """exit status:
 class Parser(argparse.ArgumentParser):
     """argparse, but an error is one line on stderr (exit status 2) and every default is shown in the help.
 
-    Every script has --quiet, which `note` and `progress` obey and which is not among the parsed flags.
+    Every script has --quiet, which `remark`, `note` and `progress` obey and which is not among the parsed flags.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -49,7 +49,7 @@ class Parser(argparse.ArgumentParser):
         kwargs.setdefault("allow_abbrev", False)
         kwargs["epilog"] = "\n\n".join(filter(None, [kwargs.get("epilog"), EXIT_STATUS]))
         super().__init__(*args, **kwargs)
-        self.add_argument("--quiet", action="store_true", help="no progress and no notes; results and errors only")
+        self.add_argument("--quiet", action="store_true", help="print results and errors, no progress and no remarks")
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse does; from here on, printing cannot fail for a letter's sake."""
@@ -164,8 +164,14 @@ def plain_name(text: str) -> str:
     return text
 
 
+def remark(text: str) -> None:
+    """Say what the results are of (what is read, which split is tested): on stdout with them, but not with --quiet."""
+    if not QUIET.get():
+        print(text, flush=True)
+
+
 def note(text: str) -> None:
-    """Say something beside the results: on stderr, and not with --quiet."""
+    """Say how it goes: on stderr, and not with --quiet."""
     if not QUIET.get():
         print(text, file=sys.stderr, flush=True)
 

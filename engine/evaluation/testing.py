@@ -22,7 +22,7 @@ from engine.evaluation.metrics import (
 )
 from engine.predict import classifier_probabilities
 from models.checkpoint import Classifier, find_checkpoints, load_classifier, selected_on
-from utils.cli import note
+from utils.cli import remark
 from utils.device import pick_device
 from utils.files import source_digest
 
@@ -85,7 +85,7 @@ def load_setup(
     classifiers = [classifier for group in members.values() for classifier in group]
     for classifier in classifiers:
         if "origin" in classifier.info:
-            note(f"{classifier.path}: {classifier.info['origin']}")
+            remark(f"{classifier.path}: {classifier.info['origin']}")
     if data is None and dataset is None:
         data = _data_of_run(Path(classifiers[0].path))
     dataset_told = dataset or classifiers[0].dataset
@@ -133,7 +133,7 @@ def choose_split(faces: FaceSet, name: str | None, source: Path) -> str:
     if name is None and len(there) > 1:
         raise ValueError(f"{source} has {', '.join(there)}; say which to test with --split")
     name = name or there[0]
-    note(f"split: {name} (of {', '.join(there)} in {source})")
+    remark(f"split: {name} (of {', '.join(there)} in {source})")
     return name
 
 
