@@ -85,7 +85,7 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     checkpoints, home = cli.expand(args.checkpoint or []), None
     if not checkpoints:
         checkpoints, home = [WEIGHTS], Path("runs") / WEIGHTS.stem
-        print(f"checkpoint: {WEIGHTS}, which comes with the project")
+        cli.remark(f"checkpoint: {WEIGHTS}, which comes with the project")
     setup = testing.load_setup(
         checkpoints,
         args.dataset,
@@ -141,7 +141,7 @@ def convert(args: argparse.Namespace) -> dict[str, Any]:
         )
     state = checkpoint.load_checkpoint(files[0])
     if "origin" in state:
-        print(f"{files[0]}: {state['origin']}")
+        cli.remark(f"{files[0]}: {state['origin']}")
     checkpoint.check_network(state, files[0])
     checkpoint.save_release(args.convert, state)
     size, digest = args.convert.stat().st_size, source_digest(args.convert)

@@ -1,8 +1,10 @@
-"""Draw a confusion matrix: of a run, of a predictions.csv, or of a checkpoint that is tested for it.
+"""Draw a confusion matrix: of a run, of a predictions.csv, or of a checkpoint that is tested for it; or compare runs.
 
     python plot_confusion_matrix.py --run runs/resnet18 --output resnet18.pdf
     python plot_confusion_matrix.py --predictions runs/resnet18/predictions.csv --output matrix.png --width 7
     python plot_confusion_matrix.py --checkpoint runs/resnet18/best.pt --split PrivateTest --output matrix.svg
+    python plot_confusion_matrix.py --compare runs/small runs/resnet18 --output difference.png    second minus first
+    python plot_confusion_matrix.py --curves runs/small runs/resnet18 --output curves.png         several runs' epochs
 
 Rows are labels and columns predictions. The title gives accuracy and number of faces, and says so where the
 checkpoint was selected on the faces that are shown.
@@ -11,7 +13,7 @@ checkpoint was selected on the faces that are shown.
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.evaluation.flags import add_test_flags
 from utils import cli
@@ -21,7 +23,11 @@ testing = cli.lazy_module("engine.evaluation.testing")
 recorded = cli.lazy_module("engine.evaluation.recorded")
 report = cli.lazy_module("engine.evaluation.report")
 confusion = cli.lazy_module("engine.figures.confusion")
+curve_figures = cli.lazy_module("engine.figures.curves")
 style = cli.lazy_module("engine.figures.style")
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -40,13 +46,22 @@ def build_parser() -> argparse.ArgumentParser:
     source.add_argument(
         "--checkpoint", type=cli.file_path, nargs="+", metavar="PATH", help="as in evaluate.py; it is tested"
     )
+    source.add_argument(
+        "--compare",
+        type=cli.file_path,
+        nargs=2,
+        metavar=("A", "B"),
+        help="two run folders or predictions.csv: the difference of their matrices, B minus A",
+    )
+    source.add_argument(
+        "--curves", type=cli.file_path, nargs="+", metavar="RUN", help="loss and accuracy of runs, epoch by epoch"
+    )
     figure = parser.add_argument_group("figure")
     figure.add_argument(
         "--output",
         type=cli.file_path,
-        default=Path("confusion_matrix.png"),
         metavar="FILE",
-        help="a .png, .pdf or .svg",
+        help="a .png, .pdf or .svg (default: confusion_matrix.png, difference.png or curves.png)",
     )
     figure.add_argument(
         "--normalize",
@@ -68,23 +83,61 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
 
 
 def plot(args: argparse.Namespace) -> dict[str, Any]:
-    """Find or make the predictions and draw them."""
+    """Find or make what is drawn, draw it, and return what was drawn."""
     if not 3 <= args.width <= 20:
         raise ValueError(f"--width {args.width}: must lie between 3 and 20 inches")
+    draw, name = matrix, "confusion_matrix.png"
+    if args.compare or args.curves:
+        draw, name = (compare, "difference.png") if args.compare else (curves, "curves.png")
+        asked = [f"--{flag}" for flag in ("dataset", "data", "amp", "batch_size") if getattr(args, flag)]
+        if asked:
+            raise ValueError(f"{asked[0]} is for checkpoints; --compare and --curves draw what runs have written")
+    args.output = args.output or Path(name)
     style.check_ending(args.output)
     check_writable(args.output.parent)
+    figure, said, drawn = draw(args)
+    style.save_figure(figure, args.output)
+    print(f"{said}\nwrote {args.output}")
+    return drawn | {"output": str(args.output)}
+
+
+def matrix(args: argparse.Namespace) -> tuple["Figure", str, dict[str, Any]]:
+    """One confusion matrix: the figure, a line about it, and what it shows."""
     metrics, source = find_metrics(args)
     names = list(metrics["per_class"])
     title = report.headline(metrics) if args.title is None else args.title
-    figure = confusion.confusion_matrix_figure(metrics["confusion_matrix"], names, args.normalize, title, args.width)
-    style.save_figure(figure, args.output)
-    print(f"{source}: {report.headline(metrics)}\nwrote {args.output}")
-    return {
-        "confusion_matrix": metrics["confusion_matrix"],
-        "class_names": names,
-        "title": title,
-        "output": str(args.output),
-    }
+    counts = metrics["confusion_matrix"]
+    figure = confusion.confusion_matrix_figure(counts, names, args.normalize, title, args.width)
+    drawn = {"confusion_matrix": counts, "class_names": names, "title": title}
+    return figure, f"{source}: {report.headline(metrics)}", drawn
+
+
+def compare(args: argparse.Namespace) -> tuple["Figure", str, dict[str, Any]]:
+    """The difference of two confusion matrices, and of the accuracies; tested where the faces are the same."""
+    wanted = {name: value for name, value in (("split", args.split), ("views", args.views)) if value}
+    files = [recorded.predictions_of(path, wanted) for path in map(cli.expand_one, args.compare)]
+    first, second = (recorded.recorded_metrics(file) for file in files)
+    names, others = list(first["per_class"]), list(second["per_class"])
+    if names != others:
+        raise ValueError(f"{files[0]} has the classes {', '.join(names)}, but {files[1]} has {', '.join(others)}")
+    counts = [metrics["confusion_matrix"] for metrics in (first, second)]
+    pair = recorded.paired(*files)
+    said = report.difference(first, second, pair)
+    lines = [
+        f"A, {files[0]}: {report.headline(first)}",
+        f"B, {files[1]}: {report.headline(second)}",
+        f"B minus A: {said}",
+    ]
+    title = f"{args.compare[1]} minus {args.compare[0]}\n{said}" if args.title is None else args.title
+    figure = confusion.difference_figure(*counts, names, args.normalize, title, args.width)
+    return figure, "\n".join(lines), {"confusion_matrices": counts, "class_names": names, "title": title, "pair": pair}
+
+
+def curves(args: argparse.Namespace) -> tuple["Figure", str, dict[str, Any]]:
+    """The epochs of several runs."""
+    runs = recorded.run_curves(cli.expand(args.curves))
+    figure = curve_figures.runs_figure(runs, args.title or "")
+    return figure, f"{len(runs)} run{'s' if len(runs) > 1 else ''}: {', '.join(runs)}", {"runs": list(runs)}
 
 
 def find_metrics(args: argparse.Namespace) -> tuple[dict[str, Any], str | Path]:

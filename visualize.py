@@ -18,8 +18,8 @@ from typing import Any
 
 from datasets.names import VIEWS
 from models import WEIGHTS
-from utils.cli import Parser, describe, expand, file_path, lazy_module, printable, run, say
-from utils.files import check_writable, replacing
+from utils.cli import Parser, describe, expand, file_path, lazy_module, note, run
+from utils.files import check_writable, write_json
 
 annotate = lazy_module("engine.annotate")
 photographs = lazy_module("datasets.photographs")
@@ -99,27 +99,27 @@ def visualize(args: argparse.Namespace) -> list[dict[str, Any]]:
     check_outputs(args.output, args.json, paths)
     classifier = checkpoint.load_classifier(args.checkpoint, devices.pick_device(args.device))
     if "origin" in classifier.info:
-        print(f"{printable(classifier.path)}: {classifier.info['origin']}", file=sys.stderr)
+        note(f"{classifier.path}: {classifier.info['origin']}")
     found = find_faces(paths, args.detect, args.margin, classifier.inputs["size"])
     images = annotate.predict_faces(classifier, found, args.views)
     with_faces = [image for image in images if image.faces]
     shown = with_faces[: faces.how_many_fit(with_faces)]
     if len(shown) < len(with_faces):
-        print(f"the figure shows the first {len(shown)} of {len(with_faces)} images", file=sys.stderr)
-    note = f"{classifier.info.get('model_name', 'network')}, trained on {classifier.dataset}, {VIEWS[args.views]}"
+        note(f"the figure shows the first {len(shown)} of {len(with_faces)} images")
+    below = f"{classifier.info.get('model_name', 'network')}, trained on {classifier.dataset}, {VIEWS[args.views]}"
     if args.explain:
         shown = annotate.explain(classifier, shown, args.explain)
-        note += f"; {EXPLANATIONS[args.explain]}"
+        below += f"; {EXPLANATIONS[args.explain]}"
     if shown:
-        annotate.draw(classifier, shown, note, args.output)
+        annotate.draw(classifier, shown, below, args.output)
 
     report = [
         {
-            "image": printable(photo.path),
+            "image": str(photo.path),
             "width": photo.width,
             "height": photo.height,
             "detector": photo.detector,
-            "checkpoint": printable(classifier.path),
+            "checkpoint": classifier.path,
             "views": args.views,
             "faces": face_table.describe_faces(image.faces, classifier.class_names),
         }
@@ -128,12 +128,11 @@ def visualize(args: argparse.Namespace) -> list[dict[str, Any]]:
     if args.json == "-":
         print(json.dumps(report, indent=2))  # with escapes: a pipe's encoding may be anything
         return report
-    say(face_table.faces_table(report, classifier.class_names))
-    say(f"figure: {printable(args.output)}" if shown else "no face, so no figure")
+    print(face_table.faces_table(report, classifier.class_names))
+    print(f"figure: {args.output}" if shown else "no face, so no figure")
     if args.json:
-        with replacing(args.json) as temporary:
-            temporary.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        say(f"scores: {printable(args.json)}")
+        write_json(args.json, report)
+        print(f"scores: {args.json}")
     return report
 
 
@@ -162,7 +161,7 @@ def find_faces(paths: list[Path], *how: Any) -> list[Any]:
         except (ValueError, OSError) as error:
             if len(paths) == 1:
                 raise
-            print(f"visualize.py: left out: {printable(describe(error))}", file=sys.stderr)
+            print(f"visualize.py: left out: {describe(error)}", file=sys.stderr)
     if not found:
         raise ValueError(f"nothing could be seen in any of the {len(paths)} images")
     return found

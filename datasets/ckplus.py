@@ -11,6 +11,7 @@ from datasets.names import CKPLUS_CLASSES, OFFICIAL_COUNTS
 from datasets.raw.ckplus48 import find_source, read_folder
 from datasets.raw.ckplus_original import CropFace, FindFace, crop_or_middle, find_largest, read_original
 from datasets.storage import FaceSet, Split
+from utils.cli import remark
 from utils.files import files_digest
 
 SEQUENCES, SUBJECTS = 327, 118
@@ -18,7 +19,7 @@ SEQUENCES, SUBJECTS = 327, 118
 
 def read_raw(
     source: str | Path,
-    say: Callable[[str], object] = print,
+    say: Callable[[str], object] = remark,
     find_face: FindFace = find_largest,
     crop_face: CropFace = crop_or_middle,
 ) -> FaceSet:

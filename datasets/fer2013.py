@@ -9,17 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from datasets.names import FER2013_CLASSES, SPLITS
 from datasets.raw.csv_file import read_csv
 from datasets.raw.folder import read_folder
 from datasets.raw.source import find_source, open_csv
 from datasets.storage import FaceSet, Split
+from utils.cli import progress, remark
 from utils.files import source_digest
 
 
-def read_raw(source: str | Path, say: Callable[[str], object] = print) -> FaceSet:
+def read_raw(source: str | Path, say: Callable[[str], object] = remark) -> FaceSet:
     """Read any raw form of FER2013: a CSV, plain or packed, or a folder of images; `say` gets what is worth knowing.
 
     Raises FileNotFoundError or ValueError with the row or the file that is wrong.
@@ -35,7 +35,7 @@ def _read_rows(source: Path, say: Callable[[str], object]) -> dict[str, Split]:
     parts: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {split: [] for split in SPLITS}
     with open_csv(source) as (stream, file, name):
         say(f"reading {name}")
-        with tqdm(total=source.stat().st_size, unit="B", unit_scale=True, leave=False, disable=None) as bar:
+        with progress(total=source.stat().st_size, unit="B", unit_scale=True) as bar:
 
             def advance() -> None:
                 bar.update(file.tell() - bar.n)
@@ -49,5 +49,5 @@ def _read_rows(source: Path, say: Callable[[str], object]) -> dict[str, Split]:
 
 def _read_images(source: Path, say: Callable[[str], object]) -> dict[str, Split]:
     say(f"reading the images in {source}")
-    found = read_folder(source, SPLITS, say, lambda files: tqdm(files, unit="face", leave=False, disable=None))
+    found = read_folder(source, SPLITS, say, lambda files: progress(files, unit="face"))
     return {split: Split(pixels, labels) for split, (pixels, labels) in found.items()}

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from datasets.names import EIGHT_CLASSES, SPLITS
 from datasets.photographs import Box, crop_face, find_faces, is_face_crop, load_image, whole_image
 from datasets.raw.tree import Picture, Tree, find_tree
 from datasets.raw.words import class_of, plain
 from datasets.storage import FaceSet, Split, check_class_names
+from utils.cli import progress, remark
 from utils.files import files_digest
 
 SMALLEST = 16  # pixels; below that, no expression can be told
@@ -28,7 +28,7 @@ FindFace = Callable[[np.ndarray], Sequence[Box]]  # uint8 RGB (h, w, 3) -> boxes
 
 
 def read_raw(
-    source: str | Path, dataset: str, say: Callable[[str], object] = print, find: FindFace = find_faces
+    source: str | Path, dataset: str, say: Callable[[str], object] = remark, find: FindFace = find_faces
 ) -> FaceSet:
     """Read the pictures below `source`; `say` gets what is worth knowing, such as what is left out and why.
 
@@ -41,7 +41,7 @@ def read_raw(
         say(_left_out(f"{len(tree.left_out)} pictures lie in no class folder", map(str, tree.left_out)))
     names = name_classes(tree.pictures, say)
     faces, used, faults = [], [], []
-    for picture in tqdm(tree.pictures, unit="picture", leave=False, disable=None):
+    for picture in progress(tree.pictures, unit="picture"):
         name = picture.path.relative_to(tree.root)
         try:
             image = load_image(picture.path)

@@ -1,6 +1,5 @@
 """What a network says about photographs: find the faces, ask the network, explain, draw."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -25,7 +24,7 @@ from engine.figures.faces import AnnotatedImage, Face, faces_figure
 from engine.figures.style import save_figure
 from engine.predict import classifier_probabilities
 from models.checkpoint import Classifier
-from utils.cli import printable
+from utils.cli import note
 
 SMALLEST = 16  # pixels; below that nobody sees a face
 DRAWN = {1: 640, 5: 1200}  # faces, from -> pixels of the photograph's long side in the figure
@@ -56,7 +55,7 @@ def detect(path: Path, mode: str, margin: float | None, size: int) -> DetectedFa
             raise ValueError(f"no face found in {path}; --detect off takes the whole image for one")
         if not boxes:
             what = "the whole image is taken for one" if may_be_a_face(rgb) else "--detect off takes the whole for one"
-            print(f"{printable(path)}: no face found, {what}", file=sys.stderr)
+            note(f"{path}: no face found, {what}")
     detector = CASCADE if boxes else None
     margin = (MARGIN if margin is None else margin) if boxes else 0.0
     if not boxes and (mode == "off" or may_be_a_face(rgb)):
@@ -75,8 +74,9 @@ def predict_faces(classifier: Classifier, found: list[DetectedFaces], views: str
     images = []
     for photo in found:
         faces = [Face(box, crop, next(scores)) for box, crop in zip(photo.boxes, photo.crops, strict=True)]
-        name = printable(photo.path.name)
-        images.append(AnnotatedImage(name, photo.rgb, photo.width, photo.height, faces, photo.detector is not None))
+        images.append(
+            AnnotatedImage(photo.path.name, photo.rgb, photo.width, photo.height, faces, photo.detector is not None)
+        )
     return images
 
 

@@ -12,6 +12,7 @@ from datasets.train_val import TrainVal
 from engine.build import Setup
 from engine.config import RunConfig
 from engine.recipes import Recipe
+from utils.cli import QUIET
 from utils.device import describe_device
 from utils.distributed import world
 from utils.files import write_text
@@ -38,13 +39,18 @@ class RunLog:
             else:
                 self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=0 if resumed else None)
 
-    def line(self, text: str = "") -> None:
-        """One line, to the terminal (above a progress bar, if one is drawn) and to log.txt."""
+    def line(self, text: str = "", result: bool = False) -> None:
+        """One line, to the terminal (above a progress bar, if one is drawn) and to log.txt.
+
+        A result goes to stdout; what is none goes to stderr, or with --quiet to log.txt alone.
+        """
         if self.silent:
             return
-        tqdm.write(text, file=sys.stdout)
-        sys.stdout.flush()
-        with open(self.folder / "log.txt", "a", encoding="utf-8") as file:
+        stream = sys.stdout if result else sys.stderr
+        if result or not QUIET.get():
+            tqdm.write(text, file=stream)
+            stream.flush()
+        with open(self.folder / "log.txt", "a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text + "\n")
 
     def metrics(self, history: Sequence[Mapping[str, float]]) -> None:
@@ -74,7 +80,7 @@ def _csv(history: Sequence[Mapping[str, float]]) -> str:
 
 def read_metrics(path: Path) -> dict[str, list[float]]:
     """metrics.csv as columns."""
-    with open(path, newline="") as file:
+    with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     return {name: [float(row[name]) for row in rows] for name in rows[0]}
 

@@ -8,13 +8,13 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from torch import nn
-from tqdm import tqdm
 
 from datasets.loader import FaceLoader
 from engine.predict import predict
 from engine.recipes import Recipe
 from engine.schedule import factor
 from engine.state import TrainState
+from utils.cli import progress
 from utils.distributed import mean_over_processes
 
 
@@ -37,7 +37,7 @@ def train_epoch(
     totals = torch.zeros(2, device=loader.device)  # sums over batches: loss, correct; read once, at the end
     lr = recipe.lr
     state.model.train()
-    batches = tqdm(loader.epoch(state.epoch + 1, mixing), total=len(loader), leave=False, disable=None, unit="batch")
+    batches = progress(loader.epoch(state.epoch + 1, mixing), total=len(loader), unit="batch")
     for step, (x, targets) in enumerate(batches):  # x (n, 1, crop, crop), targets (n, classes)
         lr = recipe.lr * factor(recipe, state.epoch + step / len(loader), accuracies, 1 / len(loader))
         for group in state.optimizer.param_groups:

@@ -40,7 +40,7 @@ def report_fit(folder: Path, config: RunConfig, data: TrainVal, device: torch.de
     write_summary(folder, summary, data.val_index, data.val.labels, p, data.val.extra)
     low, high = summary["ci95"]
     log = RunLog(folder)
-    log.line(f"epoch {summary['epoch']}, {headline(summary)}; 95% interval {low:.2%} to {high:.2%}")
+    log.line(f"epoch {summary['epoch']}, {headline(summary)}; 95% interval {low:.2%} to {high:.2%}", result=True)
     if not data.fold:
         log.line(
             f"next: {shlex.join(['python', 'evaluate.py', '--checkpoint', str(best), '--data', str(config.data)])}"
@@ -80,7 +80,7 @@ def _pool_folds(jobs: Sequence[Job]) -> dict[str, Any]:
         summary["sequences"] = sequence_accuracy(labels, probabilities, extra)
         line += f", {summary['sequences']['accuracy']:.2%} of {summary['sequences']['n']} sequences"
     write_summary(folder, summary, index, labels, probabilities, extra)
-    RunLog(folder).line(line)
+    RunLog(folder).line(line, result=True)
     return summary
 
 
@@ -91,7 +91,7 @@ def _over_seeds(folder: Path, summaries: Sequence[dict[str, Any]]) -> dict[str, 
     write_json(folder / "summary.json", summary)
     note = selection_note(summary["split"], summary["selected_on"])
     line = f"{summary['split']}, ten-crop: {_plus_minus(summary)} seeds)"
-    RunLog(folder).line(line + (f" ({note})" if note else ""))
+    RunLog(folder).line(line + (f" ({note})" if note else ""), result=True)
     return summary
 
 

@@ -391,7 +391,7 @@ def test_report_of_two_checkpoints_each_on_its_own(place, tmp_path, capsys, no_f
     page = tmp_path / "new" / "report.html"
     metrics = evaluate.main([*both, *args, "--output", str(tmp_path / "out"), "--report", str(page)])
     said = capsys.readouterr().out
-    assert page.read_text(encoding="utf-8").count("<h2>") == 8 and f"wrote {page}" in said
+    assert page.read_text(encoding="utf-8").count("<h2>") == 9 and f"wrote {page}" in said
     assert [row["name"] for row in metrics["members"]] == [str(place / "run"), second, "ensemble"]
     pixels, labels = faces_of(place, "PrivateTest")
     own = [slow_probabilities(path, pixels, "center") for path in (place / "run/best.pt", second)]

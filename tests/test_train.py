@@ -122,7 +122,7 @@ def test_a_resumed_run_ends_in_the_same_bits(finished, faces_file, tmp_path, mon
         run(faces_file, tmp_path, "--name", "stopped", *EVERYTHING, "--epochs", "3")
     folder = tmp_path / "stopped"
     assert stop.value.code == 130
-    assert f"--resume {folder}" in capsys.readouterr().out
+    assert f"--resume {folder}" in capsys.readouterr().err
     assert load_checkpoint(folder / "last.pt")["epoch"] == 2
 
     monkeypatch.setattr(loop, "validate", validate)

@@ -97,7 +97,7 @@ def test_folds_resume_between_and_inside(ten_folds, tmp_path, monkeypatch, capsy
         train.main([*flags, "--name", "x"])
     monkeypatch.setattr(loop, "validate", validate)
     assert load_checkpoint(tmp_path / "x" / "fold-02" / "last.pt")["epoch"] == 1
-    assert capsys.readouterr().out.strip().endswith(f"--resume {tmp_path / 'x'}")
+    assert f"--resume {tmp_path / 'x'}\n" in capsys.readouterr().err
     done = tmp_path / "x" / "fold-01" / "best.pt"
     before = done.stat().st_mtime_ns
     resumed = train.main(["--resume", str(tmp_path / "x")])
@@ -247,7 +247,7 @@ def test_shared_classes_carry_over_by_name(ckplus_file, faces_file, tmp_path, ca
             *("--name", "ck", "--fold", "1", "--init", str(best), "--lr", "1e-30", "--warmup", "0", "--ema", "0"),
         ]
     )
-    assert "Angry, Disgust, Fear, Happy, Sad, Surprise; fresh: Contempt" in capsys.readouterr().out
+    assert "Angry, Disgust, Fear, Happy, Sad, Surprise; fresh: Contempt" in capsys.readouterr().err
     old, new = load_checkpoint(best)["model"], load_checkpoint(tmp_path / "ck" / "fold-01" / "best.pt")["model"]
     assert torch.equal(new["linear.weight"][:6], old["linear.weight"][:6])
     assert not torch.equal(new["linear.weight"][6], old["linear.weight"][6])

@@ -1,4 +1,7 @@
-"""What every script's command line has in common: one-line errors, defaults in the help, late imports.
+"""What every script's command line has in common: manners at the terminal, one-line errors, late imports.
+
+Results go to stdout, progress and notes to stderr; --quiet leaves only the results and errors. Nothing is coloured.
+Letters that a terminal or a pipe cannot take, and file names that are no text, are printed with escapes (`\\udce9`).
 
 PyTorch takes seconds to import, and `--help` or a mistyped flag should answer at once. So a script takes the modules
 that need it with `lazy_module`, at its head like any other import, and they are loaded when the flags have been read.
@@ -10,6 +13,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,13 +30,35 @@ class lazy_module:
         return getattr(importlib.import_module(self._module), name)
 
 
+QUIET = ContextVar("QUIET", default=False)  # what the flags said last
+EXIT_STATUS = """exit status:
+  0  done                           130  interrupted (Ctrl-C)
+  1  a fault of the program         141  the reader of stdout has closed it (| head)
+  2  a wrong flag, input or file:   143  terminated (SIGTERM)
+     one line on stderr says which"""
+
+
 class Parser(argparse.ArgumentParser):
-    """argparse, but an error is one line on stderr (exit status 2) and every default is shown in the help."""
+    """argparse, but an error is one line on stderr (exit status 2) and every default is shown in the help.
+
+    Every script has --quiet, which `remark`, `note` and `progress` obey and which is not among the parsed flags.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("formatter_class", HelpFormatter)
         kwargs.setdefault("allow_abbrev", False)
+        kwargs["epilog"] = "\n\n".join(filter(None, [kwargs.get("epilog"), EXIT_STATUS]))
         super().__init__(*args, **kwargs)
+        self.add_argument("--quiet", action="store_true", help="print results and errors, no progress and no remarks")
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does; from here on, printing cannot fail for a letter's sake."""
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):  # a notebook's has not
+                stream.reconfigure(errors="backslashreplace")
+        parsed = super().parse_args(args, namespace)
+        QUIET.set(bool(parsed.__dict__.pop("quiet")))
+        return parsed
 
     def error(self, message: str) -> NoReturn:
         one_line = " ".join(str(message).split())
@@ -56,8 +82,6 @@ def run(
     Ctrl-C ends with status 130 and SIGTERM with 143, both after everything that is open has been closed.
     With FER_DEBUG set in the environment the traceback is shown instead.
     """
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="replace")  # class names in letters that a terminal or pipe does not have
     try:
         with stop.terminable():
             return function(args)
@@ -140,12 +164,21 @@ def plain_name(text: str) -> str:
     return text
 
 
-def printable(path: str | Path) -> str:
-    """A path as text; bytes that are not UTF-8 become question marks."""
-    return os.fsencode(path).decode("utf-8", "replace")
+def remark(text: str) -> None:
+    """Say what the results are of (what is read, which split is tested): on stdout with them, but not with --quiet."""
+    if not QUIET.get():
+        print(text, flush=True)
 
 
-def say(text: str) -> None:
-    """Print; letters that the terminal or pipe cannot take (on Windows, many) become question marks."""
-    encoding = sys.stdout.encoding or "utf-8"
-    print(text.encode(encoding, "replace").decode(encoding))
+def note(text: str) -> None:
+    """Say how it goes: on stderr, and not with --quiet."""
+    if not QUIET.get():
+        print(text, file=sys.stderr, flush=True)
+
+
+def progress(items: Any = None, **options: Any) -> Any:
+    """tqdm's bar over `items`: on stderr, gone when it is done, and only on a terminal without --quiet."""
+    return tqdm.tqdm(items, leave=False, disable=QUIET.get() or None, **options)
+
+
+tqdm = lazy_module("tqdm")

@@ -176,11 +176,14 @@ def check_writable(folder: str | Path) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """JSON, indented, whole or not at all. ValueError for NaN and infinities, which JSON does not have."""
+    """JSON, indented, whole or not at all; a file name that is no text is escaped, and read back as it was.
+
+    ValueError for NaN and infinities, which JSON does not have.
+    """
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
+    """Write a text file in UTF-8, whole or not at all; what UTF-8 has no letter for, as in some file names, escaped."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")

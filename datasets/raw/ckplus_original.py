@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from datasets.photographs import Box, crop_face, find_faces, whole_image
 from datasets.raw.ckplus48 import IMAGES, PERSON, Frame, as_split, files_in, parse_name, read_image, subfolders
 from datasets.storage import Split
+from utils.cli import progress
 
 # Class by the number in a label file: neutral, anger, contempt, disgust, fear, happy, sadness, surprise
 CODES = (None, 0, 6, 1, 2, 3, 4, 5)
@@ -68,7 +68,7 @@ def read_original(
     faces: dict[Frame, np.ndarray] = {}
     not_found: dict[bool, list[str]] = {True: [], False: []}  # by whether the sequence has a box to lend
     not_last = []
-    for key, label in tqdm(chosen.items(), unit="sequence", leave=False, disable=None):
+    for key, label in progress(chosen.items(), unit="sequence"):
         paths = _read_names(folders[key])
         if parse_name(paths[-1])[2] != label.frame:
             not_last.append(label.path.name)

@@ -64,7 +64,9 @@ def write_predictions(
     if short:
         raise ValueError(f"{len(y)} labels, but another number of values in {', '.join(short)}")
     with replacing(path) as temporary:
-        pd.DataFrame(columns).to_csv(temporary, index=False, float_format="%.9g", lineterminator="\n")
+        pd.DataFrame(columns).to_csv(
+            temporary, index=False, float_format="%.9g", lineterminator="\n", errors="backslashreplace"
+        )
 
 
 def read_predictions(path: str | Path) -> Predictions:

@@ -1,12 +1,15 @@
-"""An evaluation that was made earlier: its predictions.csv, and what the files beside that say of it."""
+"""What was made earlier: the predictions.csv of an evaluation, what the files beside it say of it, a run's epochs."""
 
+import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from sklearn.metrics import confusion_matrix
 
+from engine.evaluation.comparison import paired_difference
 from engine.evaluation.metrics import compute_metrics
 from engine.evaluation.predictions import read_predictions
 
@@ -20,6 +23,55 @@ def find_predictions(run: Path, wanted: Mapping[str, str]) -> Path | None:
         if path.is_file() and wanted.items() <= about(path).items():
             return path
     return None
+
+
+def predictions_of(path: Path, wanted: Mapping[str, str]) -> Path:
+    """The file itself, or the predictions.csv of a run or evaluation folder; FileNotFoundError where it has none."""
+    if path.is_file():
+        return path
+    found = find_predictions(path, wanted)
+    if found is None:
+        asked = "".join(f" of {name} {value}" for name, value in wanted.items())
+        raise FileNotFoundError(
+            f"{path} has no predictions.csv{asked}; make one: python evaluate.py --checkpoint {path}"
+        )
+    return found
+
+
+def paired(first: Path, second: Path) -> dict[str, Any] | None:
+    """`comparison.paired_difference` of two predictions.csv; None where they are not of the same faces, row by row."""
+    a, b = read_predictions(first), read_predictions(second)
+    same = np.array_equal(a.index, b.index) and np.array_equal(a.labels, b.labels)
+    splits = {about(path).get("split") for path in (first, second)} - {None}
+    if not same or len(splits) > 1:
+        return None
+    return paired_difference(a.predictions == a.labels, b.predictions == b.labels)
+
+
+def run_curves(paths: Sequence[Path]) -> dict[str, dict[str, list[float | None]]]:
+    """The columns of metrics.csv of each run by its path; of a run of folds or seeds, those of each.
+
+    Empty cells are None. Raises FileNotFoundError where a folder has none, ValueError for one that is damaged.
+    """
+    files = []
+    for path in paths:
+        inside = [path / "metrics.csv"] if (path / "metrics.csv").is_file() else sorted(path.rglob("metrics.csv"))
+        if not inside:
+            raise FileNotFoundError(f"{path} has no metrics.csv; give run folders of train.py, such as runs/demo")
+        files += inside
+    return {str(file.parent): _columns(file) for file in dict.fromkeys(files)}
+
+
+def _columns(path: Path) -> dict[str, list[float | None]]:
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    try:
+        columns = {name: [float(row[name]) if row[name] else None for row in rows] for name in rows[0]}
+    except (IndexError, ValueError, TypeError):
+        raise ValueError(f"{path} is not the metrics.csv of a run") from None
+    if "epoch" not in columns:
+        raise ValueError(f"{path} is not the metrics.csv of a run: it has no column epoch")
+    return columns
 
 
 def about(predictions: Path) -> dict[str, Any]:

@@ -85,6 +85,15 @@ def members_table(members: Sequence[Mapping[str, Any]]) -> list[str]:
     return lines
 
 
+def difference(first: Mapping[str, Any], second: Mapping[str, Any], pair: Mapping[str, Any] | None) -> str:
+    """How the second accuracy differs from the first, and, for the same faces, the interval and test of `pair`."""
+    points = f"accuracy {100 * (second['accuracy'] - first['accuracy']):+.2f} points"
+    if not pair:
+        return points + " (not of the same faces, so without a paired test)"
+    low, high = (100 * end for end in pair["ci95"])
+    return f"{points} (95% interval {low:+.2f} to {high:+.2f}), McNemar's {p_value(pair['p'])}"
+
+
 def p_value(p: float) -> str:
     """A p as papers print it."""
     return f"p = {p:.3f}" if p >= 0.001 else f"p = {p:.1e}"

@@ -22,6 +22,7 @@ from engine.evaluation.metrics import (
 )
 from engine.predict import classifier_probabilities
 from models.checkpoint import Classifier, find_checkpoints, load_classifier, selected_on
+from utils.cli import remark
 from utils.device import pick_device
 from utils.files import source_digest
 
@@ -84,7 +85,7 @@ def load_setup(
     classifiers = [classifier for group in members.values() for classifier in group]
     for classifier in classifiers:
         if "origin" in classifier.info:
-            print(f"{classifier.path}: {classifier.info['origin']}")
+            remark(f"{classifier.path}: {classifier.info['origin']}")
     if data is None and dataset is None:
         data = _data_of_run(Path(classifiers[0].path))
     dataset_told = dataset or classifiers[0].dataset
@@ -122,7 +123,7 @@ def _data_of_run(checkpoint: Path) -> Path | None:
 
 
 def choose_split(faces: FaceSet, name: str | None, source: Path) -> str:
-    """Return `name`, or the split that is for testing and a printed line that says which."""
+    """Return `name`, or the split that is for testing and a note that says which."""
     there = list(faces.splits)
     if name is not None:
         if name not in there:
@@ -132,7 +133,7 @@ def choose_split(faces: FaceSet, name: str | None, source: Path) -> str:
     if name is None and len(there) > 1:
         raise ValueError(f"{source} has {', '.join(there)}; say which to test with --split")
     name = name or there[0]
-    print(f"split: {name} (of {', '.join(there)} in {source})")
+    remark(f"split: {name} (of {', '.join(there)} in {source})")
     return name
 
 

@@ -34,32 +34,82 @@ def confusion_matrix_figure(
     shares = counts / np.maximum(rows, 1)
     shade = shares if normalize else counts / max(1, counts.max())
 
+    empty = np.broadcast_to(rows == 0, shade.shape)
+    texts = [[(f"{n}", "") for n in row] for row in counts]
+    if normalize:
+        texts = [
+            [(f"{100 * share:.0f}%", f"{n}") for share, n in zip(*row, strict=True)]
+            for row in zip(shares, counts, strict=True)
+        ]
+    return _grid(np.ma.masked_array(shade, empty), texts, class_names, "Blues", (0, 1), title, width)
+
+
+def difference_figure(
+    first: Any, second: Any, class_names: Sequence[str], normalize: bool = True, title: str = "", width: float = 4.2
+) -> Figure:
+    """Draw how two confusion matrices differ, second minus first: blue where the second has more, red where less.
+
+    Args:
+        first, second: whole numbers (c, c).
+        normalize: colour and print the difference of the rows' shares in percentage points, with that of the counts
+            below; else that of the counts alone.
+        width: inches, of the whole figure.
+
+    Colours are centred on 0. A row without faces in either matrix is left gray.
+    """
+    a, b = np.asarray(first), np.asarray(second)
+    c = len(class_names)
+    if a.shape != (c, c) or b.shape != (c, c):
+        raise ValueError(f"confusion matrices of {c} classes are ({c}, {c}), not {a.shape} and {b.shape}")
+    rows_a, rows_b = a.sum(1, keepdims=True), b.sum(1, keepdims=True)
+    points = 100 * (b / np.maximum(rows_b, 1) - a / np.maximum(rows_a, 1))
+    counts = b - a
+    texts = [[(_signed(n), "") for n in row] for row in counts.tolist()]
+    if normalize:
+        texts = [
+            [(_signed(round(x)), _signed(n) if n or round(x) else "") for x, n in zip(*row, strict=True)]
+            for row in zip(points.tolist(), counts.tolist(), strict=True)
+        ]
+    shade = points if normalize else counts
+    empty = np.broadcast_to((rows_a == 0) | (rows_b == 0), shade.shape)
+    shade = np.ma.masked_array(shade, empty)
+    most = max(1.0, float(np.abs(shade).max())) if shade.count() else 1.0
+    return _grid(shade, texts, class_names, "RdBu", (-most, most), title, width)
+
+
+def _signed(number: int) -> str:
+    """With its sign, as typeset; 0 has none."""
+    return f"{number:+d}".replace("-", "\u2212") if number else "0"
+
+
+def _grid(
+    shade: np.ma.MaskedArray,
+    texts: Sequence[Sequence[tuple[str, str]]],
+    class_names: Sequence[str],
+    colours: str,
+    limits: tuple[float, float],
+    title: str,
+    width: float,
+) -> Figure:
+    """Coloured cells (c, c) with a text each and, where there is one, a smaller one below; masked ones are gray."""
+    c = len(class_names)
     cell = (width - 0.9) / c * 72  # points, about
     size = float(np.clip(0.27 * cell, SMALLEST + 0.5, 11))
     figure = Figure((width, width + 0.1), layout="constrained")
     axes = figure.add_subplot(aspect="equal")
     # pcolormesh and not imshow: cells stay vectors in PDF and SVG
-    cells = axes.pcolormesh(
-        np.ma.masked_array(shade, np.broadcast_to(rows == 0, shade.shape)),
-        cmap="Blues",
-        vmin=0,
-        vmax=1,
-        edgecolor="white",
-        linewidth=1,
-    )
+    cells = axes.pcolormesh(shade, cmap=colours, vmin=limits[0], vmax=limits[1], edgecolor="white", linewidth=1)
     axes.set_facecolor("#e4e4e4")
     axes.invert_yaxis()
     for i, j in np.ndindex(c, c):
-        if not rows[i, 0]:
+        if np.ma.getmaskarray(shade)[i, j]:
             continue
-        ink = _ink(cells.to_rgba(shade[i, j]))
+        ink, (large, small) = _ink(cells.to_rgba(shade[i, j])), texts[i][j]
         middle = {"xy": (j + 0.5, i + 0.5), "textcoords": "offset points", "ha": "center", "va": "center"}
-        if normalize:
-            axes.annotate(f"{100 * shares[i, j]:.0f}%", xytext=(0, 0.48 * size), size=size, color=ink, **middle)
-            small = {"size": max(SMALLEST, 0.75 * size), "alpha": 0.85}
-            axes.annotate(f"{counts[i, j]}", xytext=(0, -0.72 * size), color=ink, **small, **middle)
-        else:
-            axes.annotate(f"{counts[i, j]}", xytext=(0, 0), size=size, color=ink, **middle)
+        axes.annotate(large, xytext=(0, 0.48 * size if small else 0), size=size, color=ink, **middle)
+        if small:
+            style = {"size": max(SMALLEST, 0.75 * size), "alpha": 0.85}
+            axes.annotate(small, xytext=(0, -0.72 * size), color=ink, **style, **middle)
     fits = max(len(name) for name in class_names) * 0.6 * size < cell
     slanted = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
     names = {"labels": [drawable(name) for name in class_names], "size": size, "parse_math": False}

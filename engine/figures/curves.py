@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import precision_recall_curve
 
 from engine.evaluation.metrics import calibration_bins, calibration_error, check_inputs
-from engine.figures.style import BLUE, GRAY, ORANGE, RED, clean_axes, set_title
+from engine.figures.style import BLUE, COLOURS, GRAY, ORANGE, RED, clean_axes, drawable, set_title
 
 
 def curves_figure(
@@ -64,6 +65,52 @@ def curves_figure(
     for axes in (left, right):
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=8, loc="best", edgecolor="none", framealpha=0.9)
+    set_title(figure, title, 9)
+    return figure
+
+
+def runs_figure(runs: Mapping[str, Mapping[str, Sequence[Any]]], title: str = "") -> Figure:
+    """Draw loss and accuracy on the validation set of several runs over the epochs, and mark each one's best epoch.
+
+    runs: name -> the columns of its metrics.csv, as `curves_figure` takes them. The training set's loss is drawn thin.
+    """
+    figure = Figure((7, 3 + 0.17 * len(runs)), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    if len(runs) <= len(COLOURS):
+        colours: Sequence[Any] = COLOURS
+    else:
+        colours = matplotlib.colormaps["turbo"](np.linspace(0.05, 0.95, len(runs)))
+    for (name, columns), colour in zip(runs.items(), colours, strict=False):
+        epochs = _numbers(columns["epoch"])
+        marker = "o" if len(epochs) < 4 else None
+        for axes, key, factor, width in (
+            (left, "train_loss", 1, 0.8),
+            (left, "val_loss", 1, 1.6),
+            (right, "val_accuracy", 100, 1.6),
+        ):
+            values = _numbers(columns.get(key) or ())
+            if len(values) == len(epochs):
+                style = {"linestyle": (0, (4, 2)) if key == "train_loss" else "solid", "marker": marker}
+                axes.plot(epochs, factor * values, color=colour, linewidth=width, markersize=4, **style)
+        accuracy = _numbers(columns.get("val_accuracy") or ())
+        label = drawable(name)
+        if np.isfinite(accuracy).any():
+            best = int(np.nanargmax(accuracy))
+            label += f": best {100 * accuracy[best]:.2f}%, epoch {epochs[best]:.0f}"
+            right.plot(epochs[best], 100 * accuracy[best], "o", color=colour, markersize=6, markeredgecolor="white")
+        right.plot([], [], color=colour, linewidth=2, label=label)
+    left.plot([], [], color=GRAY, linewidth=0.8, linestyle=(0, (4, 2)), label="training")
+    left.plot([], [], color=GRAY, linewidth=1.6, label="validation")
+    left.legend(fontsize=8, edgecolor="none", framealpha=0.9)
+    for axes, what in ((left, "loss"), (right, "validation accuracy (%)")):
+        axes.set(xlabel="epoch", ylabel=what)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
+        axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
+        clean_axes(axes)
+    handles, labels = right.get_legend_handles_labels()
+    legend = figure.legend(handles, labels, loc="outside lower center", fontsize=8, frameon=False, ncols=1)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     set_title(figure, title, 9)
     return figure
 

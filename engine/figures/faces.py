@@ -13,10 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from engine.figures.style import drawable
+from engine.figures.style import COLOURS, drawable
 
-# Okabe and Ito's colours, which all eyes can tell apart; without yellow, which is pale on white
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 INK, QUIET, TRACK, OTHER = "#222222", "#757575", "#f2f3f5", "#b4bcc6"
 
 # Inches
@@ -230,6 +228,6 @@ def _axes(figure: Figure, left: float, top: float, width: float, height: float) 
 
 
 def _text(figure: Figure, left: float, top: float, text: str, **style: Any) -> None:
-    """Text in inches from the figure's top left; letters that the font lacks become "?", "$" is only a dollar."""
+    """Text in inches from the figure's top left; "$" is only a dollar."""
     w, h = figure.get_size_inches()
     figure.text(left / w, 1 - top / h, drawable(text), **({"va": "top", "parse_math": False} | style))

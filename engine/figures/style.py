@@ -24,6 +24,8 @@ BLUE, ORANGE, RED, GRAY = (
     "#b2182b",
     "#666666",
 )  # the first two: Okabe and Ito, for all eyes
+# Okabe and Ito's colours, which all eyes can tell apart; without yellow, which is pale on white
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 SMALLEST = 7  # points
 
 
@@ -54,28 +56,29 @@ def clean_axes(axes: Axes) -> None:
     axes.yaxis.label.set_size(9)
 
 
-def set_title(figure: Figure, title: str, size: float) -> None:
-    """Write the title above everything, in as many lines as its width needs."""
-    if not title:
-        return
-    across = int(figure.get_figwidth() * 72 / (0.52 * size))
-    title = re.sub(r"\([^)]*\)", lambda found: found[0].replace(" ", "\u00a0"), title)  # remarks stay on one line
-    lines = [line for part in title.split("\n") for line in textwrap.wrap(part, across) or [""]]
-    figure.suptitle(drawable("\n".join(lines)), size=size, parse_math=False)
-
-
 def drawable(text: str) -> str:
     """The same, with "?" for letters that matplotlib's own font lacks: they would be a warning and an empty box.
 
     Draw it with `parse_math=False`, so that a "$" is only a dollar.
     """
     known = _characters()
-    return "".join(c if ord(c) in known or c == "\n" else "?" for c in text)
+    return "".join(c if c == "\n" or ord(c) in known else "?" for c in text)
 
 
 @cache
 def _characters() -> frozenset[int]:
     return frozenset(ft2font.FT2Font(font_manager.findfont("DejaVu Sans")).get_charmap())
+
+
+def set_title(figure: Figure, title: str, size: float) -> None:
+    """Write the title above everything, in as many lines as its width needs."""
+    if not title:
+        return
+    across = int(figure.get_figwidth() * 72 / (0.52 * size))
+    title = drawable(title)
+    title = re.sub(r"\([^)]*\)", lambda found: found[0].replace(" ", "\u00a0"), title)  # remarks stay on one line
+    lines = [line for part in title.split("\n") for line in textwrap.wrap(part, across) or [""]]
+    figure.suptitle("\n".join(lines), size=size, parse_math=False)
 
 
 def fit_height(figure: Figure, column: Sequence[Axes]) -> None:
