@@ -123,10 +123,7 @@ def check_page(path: Path) -> None:
 
 def convert(args: argparse.Namespace) -> dict[str, Any]:
     """Write a release file: no optimizer, half the bytes."""
-    ignored = [name for name in ("dataset", "data", "split", "batch_size", "amp", "output") if getattr(args, name)]
-    if ignored:
-        raise ValueError(f"--{ignored[0].replace('_', '-')} is for testing, and --convert tests nothing; leave it out")
-    files = [file for path in cli.expand(args.checkpoint or [WEIGHTS]) for file in checkpoint.find_checkpoints(path)]
+    files = files_to_write(args, "--convert")
     if len(files) != 1:
         raise ValueError(f"--convert takes one checkpoint, not {len(files)}: {', '.join(map(str, files))}")
     if args.convert.exists() and args.convert.samefile(files[0]):
@@ -151,8 +148,8 @@ def convert(args: argparse.Namespace) -> dict[str, Any]:
 
 def export(args: argparse.Namespace) -> dict[str, Any]:
     """Write a network, or the mean of several, as a file of its own, and compare it with PyTorch."""
+    files = files_to_write(args, "--export")
     exporting.check_export(args.export)
-    files = [file for path in args.checkpoint or [WEIGHTS] for file in checkpoint.find_checkpoints(path)]
     classifiers = [checkpoint.load_classifier(file) for file in files]
     for classifier in classifiers:
         print(f"{classifier.path}: {classifier.info.get('origin', classifier.info['model_name'])}")
@@ -161,6 +158,16 @@ def export(args: argparse.Namespace) -> dict[str, Any]:
     print(f"wrote {args.export}: {size / 1e6:.1f} MB, {VIEWS[args.views]}{several}")
     print(f"largest difference of a probability from PyTorch's, on drawn faces: {difference:.1g}")
     return {"path": str(args.export), "bytes": size, "views": args.views, "difference": difference}
+
+
+def files_to_write(args: argparse.Namespace, flag: str) -> list[Path]:
+    """The checkpoints for a flag that tests nothing; ValueError where a flag of testing is given too."""
+    testing_flags = ("dataset", "data", "split", "batch_size", "amp", "output", "report")
+    ignored = [name for name in testing_flags if getattr(args, name)]
+    if ignored:
+        raise ValueError(f"--{ignored[0].replace('_', '-')} is for testing, and {flag} tests nothing; leave it out")
+    paths = cli.expand(args.checkpoint or [WEIGHTS])
+    return [file for path in paths for file in checkpoint.find_checkpoints(path)]
 
 
 def shared_folder(paths: Sequence[Path]) -> Path:

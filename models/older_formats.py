@@ -153,7 +153,7 @@ def network_of(tensors: Mapping[str, torch.Tensor]) -> tuple[str, int, int] | No
     last = "linear" if "linear.weight" in tensors else "classifier"
     first = "conv1" if "conv1.weight" in tensors else "features.0"
     channels, classes = _size(tensors, f"{first}.weight", 1, 0), _size(tensors, f"{last}.weight", 0, 0)
-    if not (channels in (1, 3) and 2 <= classes <= MOST_CLASSES):
+    if not (channels in (1, 3) and 1 <= classes <= MOST_CLASSES):
         return None
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     fits = (name for name in MODELS if expected(name, channels, classes) == shapes)

@@ -94,6 +94,8 @@ def check(file, views):
     (source,) = json.loads(about["checkpoints"])
     assert source["path"] == "weights/small.pt" and source["inputs"] == classifier.inputs
     assert [path.name for path in file.parent.iterdir()] == [file.name]
+    with pytest.raises(ValueError, match="it is an ONNX model; give" if file.suffix == ".onnx" else "of torch.export"):
+        load_checkpoint(file)
 
 
 def test_several_checkpoints_are_one_graph(tmp_path, second):
@@ -160,6 +162,7 @@ def test_missing_packages_are_named(tmp_path, monkeypatch, capsys, name):
 def test_other_names_and_folders(tmp_path, capsys):
     assert "the name ends in .onnx or .pt2" in fails(capsys, "--export", tmp_path / "model.tflite")
     assert "there is no folder" in fails(capsys, "--export", tmp_path / "none" / "model.pt2")
+    assert "--split is for testing, and --export tests nothing" in fails(capsys, "--export", "a.pt2", "--split", "x")
     assert "not allowed with" in fails(capsys, "--export", "a.pt2", "--convert", "b.pt")
 
 

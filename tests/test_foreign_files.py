@@ -378,7 +378,7 @@ WRONG = {
         ["a", 3],
         ["x"] * 1_000_000,
         ["a\x1b[2J", "b"],
-        ["a" * 500, "b"],
+        ["a" * 5000, "b"],
     ],
     "inputs": [3, {}, [1], INPUTS | {"more": 1}, recursive()],
     "model_name": [3, None, ["small"], "a\nb", recursive()],
