@@ -91,6 +91,9 @@ def build_parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--soft-weight", type=float, default=0.5, metavar="W", help="weight of the predictions in the target, 0 to 1"
     )
+    group.add_argument(
+        "--hard-labels", action="store_true", help="labels alone, where the file has soft targets too (FER+: the votes)"
+    )
     add_recipe_flags(parser)
     return parser
 

@@ -4,7 +4,7 @@ Goodfellow et al., "Challenges in Representation Learning: A report on three mac
 https://arxiv.org/abs/1307.0414. Train on Training, select on PublicTest, report PrivateTest once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import numpy as np
 from datasets.names import FER2013_CLASSES, SPLITS
 from datasets.raw.csv_file import read_csv
 from datasets.raw.folder import read_folder
-from datasets.raw.source import find_source, open_csv
+from datasets.raw.source import CSV_NAMES, find_source, open_csv
 from datasets.storage import FaceSet, Split
 from utils.cli import progress, remark
 from utils.files import source_digest
@@ -25,26 +25,39 @@ def read_raw(source: str | Path, say: Callable[[str], object] = remark) -> FaceS
     Raises FileNotFoundError or ValueError with the row or the file that is wrong.
     """
     source = find_source(Path(source))
+    if source.name.lower().startswith("ckextended"):
+        raise ValueError(f"{source} is a copy of CK+ by its name: read it with --dataset ckextended")
     with ThreadPoolExecutor(1) as pool:
         digest = pool.submit(source_digest, source)  # beside the parsing: hashing leaves Python to it
-        splits = _read_images(source, say) if source.is_dir() else _read_rows(source, say)
+        splits = _read_images(source, say) if source.is_dir() else read_rows(source, len(FER2013_CLASSES), say)[0]
         return FaceSet("fer2013", FER2013_CLASSES, splits, source.name, digest.result())
 
 
-def _read_rows(source: Path, say: Callable[[str], object]) -> dict[str, Split]:
+def read_rows(
+    source: Path, classes: int, say: Callable[[str], object], names: Sequence[str] = CSV_NAMES
+) -> tuple[dict[str, Split], np.ndarray]:
+    """The splits of a CSV of faces, plain or packed, and for each row, in its order, the index of its split in SPLITS.
+
+    names: what the CSV is called in an archive.
+    """
     parts: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {split: [] for split in SPLITS}
-    with open_csv(source) as (stream, file, name):
+    order = []
+    with open_csv(source, names) as (stream, file, name):
         say(f"reading {name}")
         with progress(total=source.stat().st_size, unit="B", unit_scale=True) as bar:
 
             def advance() -> None:
                 bar.update(file.tell() - bar.n)
 
-            for pixels, labels, where in read_csv(stream, name, len(FER2013_CLASSES), SPLITS, advance):
+            for pixels, labels, where in read_csv(stream, name, classes, SPLITS, advance):
+                order.append(where)
                 for index in np.unique(where):
                     parts[SPLITS[index]].append((pixels[where == index], labels[where == index]))
     # pop: each split's pieces are let go as soon as they are joined
-    return {split: Split(*map(np.concatenate, zip(*parts.pop(split), strict=True))) for split in SPLITS if parts[split]}
+    splits = {
+        split: Split(*map(np.concatenate, zip(*parts.pop(split), strict=True))) for split in SPLITS if parts[split]
+    }
+    return splits, np.concatenate(order)
 
 
 def _read_images(source: Path, say: Callable[[str], object]) -> dict[str, Split]:

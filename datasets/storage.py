@@ -43,11 +43,9 @@ class Split:
 
     @cached_property
     def sha256(self) -> str:
-        """Of the pixels, the labels and the soft targets, in their order."""
+        """Of the pixels and the labels, in their order."""
         digest = hashlib.sha256(np.ascontiguousarray(self.pixels))
         digest.update(np.ascontiguousarray(self.labels))
-        if self.soft is not None:
-            digest.update(np.ascontiguousarray(self.soft))
         return digest.hexdigest()
 
 

@@ -15,7 +15,8 @@ from datasets.storage import FaceSet, Split
 class TrainVal:
     """What one network is trained and validated on.
 
-    train_pixels uint8 (N, 48, 48); train_targets labels int64 (N,), or probabilities (N, classes). Of a k-fold run
+    train_pixels uint8 (N, 48, 48); train_targets labels int64 (N,), or probabilities (N, classes), which are the soft
+    targets of the file where it has such. Of a k-fold run
     `val` is the tested fold.
     """
 
@@ -135,7 +136,7 @@ def soften(
     names: Sequence[str],
     weight: float,
 ) -> TrainVal:
-    """Targets become (1 - weight) x label + weight x probabilities of the face.
+    """Targets become (1 - weight) x target + weight x probabilities of the face.
 
     index (M,), labels (M,), probabilities (M, classes): a row for every training face, by its row in the file's split.
     Raises ValueError where faces have no row, or another label there.
@@ -152,14 +153,20 @@ def soften(
         raise ValueError(
             f"{(rows < 0).sum()} of the {len(rows)} training faces have no soft target; give those of all folds"
         )
-    others = (labels[rows] != data.train_targets).sum()
+    targets = data.train_targets
+    targets = np.eye(len(names), dtype=np.float32)[targets] if targets.ndim == 1 else targets
+    others = (labels[rows] != targets.argmax(1)).sum()
     if others:
         raise ValueError(
             f"{others} of the {len(rows)} training faces have another label in the soft targets' file; give those of a"
             " k-fold run on these faces"
         )
-    hard = np.eye(len(names), dtype=np.float32)[data.train_targets]
-    return replace(data, train_targets=((1 - weight) * hard + weight * probabilities[rows]).astype(np.float32))
+    return replace(data, train_targets=((1 - weight) * targets + weight * probabilities[rows]).astype(np.float32))
+
+
+def without_soft(faces: FaceSet) -> FaceSet:
+    """The same faces with their labels alone."""
+    return replace(faces, splits={name: replace(split, soft=None) for name, split in faces.splits.items()})
 
 
 def limited(data: TrainVal, count: int | None) -> TrainVal:
@@ -184,7 +191,7 @@ def _train_val(
         dataset=faces.dataset,
         class_names=faces.class_names,
         train_pixels=trained.pixels[train_rows],
-        train_targets=trained.labels[train_rows],
+        train_targets=(trained.labels if trained.soft is None else trained.soft)[train_rows],
         train_index=train_rows,
         val=Split(
             tested.pixels[test_rows],

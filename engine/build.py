@@ -12,7 +12,7 @@ from datasets.augment import Augment
 from datasets.loader import FaceLoader
 from datasets.names import FOLDS
 from datasets.storage import read_faces
-from datasets.train_val import TrainVal, limited, soften, train_val_of_run
+from datasets.train_val import TrainVal, limited, soften, train_val_of_run, without_soft
 from datasets.views import make_views
 from engine.config import RunConfig
 from engine.evaluation.predictions import read_predictions
@@ -48,6 +48,7 @@ def build_data(config: RunConfig) -> list[TrainVal]:
         raise ValueError(
             f"{config.data} holds {faces.dataset}, not {config.dataset}; give that name, or another --data"
         )
+    faces = without_soft(faces) if config.hard_labels else faces
     folds = FOLDS if config.folds == "all" else int(config.folds or 0)
     splits = train_val_of_run(faces, config.select_on, folds, config.fold, config.protocol)
     if config.soft_targets:

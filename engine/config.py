@@ -41,6 +41,7 @@ class RunConfig:
     protocol: str = "subject"
     soft_targets: Path | None = None
     soft_weight: float = 0.5
+    hard_labels: bool = False
 
     def __post_init__(self) -> None:
         """ValueError that names the flag whose value makes no sense."""

@@ -107,7 +107,8 @@ def log_head(log: RunLog, config: RunConfig, data: TrainVal, setup: Setup, share
         f" {describe_device(setup.device)}, {', '.join(how)}"
     )
     log.line(
-        f"train set: {len(data.train_targets)} faces of {config.data}; validation set: {len(data.val)} of"
+        f"train set: {len(data.train_targets)} faces of {config.data}"
+        f"{' with soft targets' if data.train_targets.ndim > 1 else ''}; validation set: {len(data.val)} of"
         f" {data.val_name} ({recipe.val_views}), {data.how_selected}"
     )
 

@@ -1,7 +1,6 @@
 """preprocess_fer2013.py: every raw form gives the same faces, every fault one line and no file."""
 
 import gzip
-import io
 import json
 import os
 import random
@@ -9,8 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import tarfile
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -18,84 +15,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from raw_fer2013 import COUNTS, FACES, LABELS, ROWS, assert_all_faces, in_tar, in_zip, official, preprocess, refused
 
 import preprocess_fer2013
 from benchmarks import preprocess as benchmark
-from datasets.duplicates import Twins, find_twins, twin_mask
 from datasets.names import FER2013_CLASSES, OFFICIAL_COUNTS
 from datasets.raw import csv_file as raw_csv
-from datasets.storage import FaceSet, Split, read_faces
-from datasets.tables import counts_table, twins_table
+from datasets.raw import csv_text
+from datasets.storage import read_faces
 from utils.files import source_digest
 
 ROOT = Path(__file__).parents[1]
-COUNTS = {"Training": 30, "PublicTest": 14, "PrivateTest": 15}
-RNG = np.random.default_rng(0)
-FACES = {split: RNG.integers(0, 256, (n, 48, 48), np.uint8) for split, n in COUNTS.items()}
-FACES["Training"][:3] = np.array([0, 9, 255], np.uint8)[:, None, None]  # all numbers of one, of three digits
-LABELS = {split: np.arange(n) % 7 for split, n in COUNTS.items()}
-ROWS = [
-    (str(label), " ".join(map(str, face.ravel().tolist())), split)
-    for split in COUNTS
-    for label, face in zip(LABELS[split].tolist(), FACES[split], strict=True)
-]
 
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
     """Files of 59 rows are several chunks and blocks long, with a rest in both."""
-    monkeypatch.setattr(raw_csv, "BYTES_A_CHUNK", 90_000)  # about 12 rows
+    monkeypatch.setattr(csv_text, "BYTES_A_CHUNK", 90_000)  # about 12 rows
     monkeypatch.setattr(raw_csv, "ROWS_A_BLOCK", 5)
-
-
-def official(rows=ROWS, header: str = "emotion,pixels,Usage", end: str = "\n") -> bytes:
-    return "".join(line + end for line in (header, *map(",".join, rows))).encode()
-
-
-def in_tar(content: bytes, name: str = "fer2013/fer2013.csv", mode: str = "w:gz") -> bytes:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode=mode) as archive:
-        for member, data in {"fer2013/README": b"about", name: content, "fer2013/fer2013.bib": b"@x"}.items():
-            info = tarfile.TarInfo(member)
-            info.size = len(data)
-            archive.addfile(info, io.BytesIO(data))
-    return packed.getvalue()
-
-
-def in_zip(content: bytes, name: str = "archive/fer2013.csv") -> bytes:
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("__MACOSX/fer2013.csv", "not this")
-        archive.writestr(name, content)
-    return packed.getvalue()
-
-
-def assert_all_faces(faces: FaceSet) -> None:
-    assert list(faces.splits) == list(COUNTS)
-    for name, split in faces.splits.items():
-        np.testing.assert_array_equal(split.pixels, FACES[name])
-        np.testing.assert_array_equal(split.labels, LABELS[name])
-        assert split.labels.dtype == np.int64
-
-
-def preprocess(source, output, *more: str) -> FaceSet:
-    return preprocess_fer2013.main(["--source", str(source), "--output", str(output), *more])
-
-
-def files_beside(path: Path) -> list[Path] | None:
-    return sorted(path.parent.iterdir()) if path.parent.is_dir() else None
-
-
-def refused(capsys, source, output, *more: str) -> str:
-    """The one line on stderr with which the script ends; nothing may have been written beside the output."""
-    before = files_beside(output)
-    with pytest.raises(SystemExit) as ended:
-        preprocess(source, output, *more)
-    assert ended.value.code == 2
-    error = capsys.readouterr().err
-    assert error.startswith("preprocess_fer2013.py: error: ") and error.count("\n") == 1
-    assert files_beside(output) == before
-    return error
 
 
 # ---- raw forms ----
@@ -428,77 +365,6 @@ def test_synthetic_faces_are_drawn_the_same_each_time(tmp_path):
     }
     assert faces.source_sha256 == draw("b.h5", 1).source_sha256 != draw("c.h5", 2).source_sha256
     assert "--seed 1" in faces.source
-
-
-# ---- tables ----
-
-
-def counted(**changes: tuple[int, ...]) -> FaceSet:
-    """A set with the official counts, or those given, of empty faces."""
-    counts = {**OFFICIAL_COUNTS["fer2013"], **changes}
-    splits = {
-        name: Split(np.zeros((sum(numbers), 1, 1), np.uint8), np.repeat(np.arange(7), numbers))
-        for name, numbers in counts.items()
-        if numbers
-    }
-    return FaceSet("fer2013", FER2013_CLASSES, splits, "", "")
-
-
-def test_counts_table_says_when_all_is_official():
-    lines = counts_table(counted(), OFFICIAL_COUNTS["fer2013"]).splitlines()
-    assert lines[0].split() == ["split", *FER2013_CLASSES, "total"]
-    assert lines[1].split() == ["Training", "3995", "436", "4097", "7215", "4830", "3171", "4965", "28709"]
-    assert lines[3].split() == ["PrivateTest", "491", "55", "528", "879", "594", "416", "626", "3589"]
-    assert lines[4:] == ["every count is the official one"]
-
-
-def test_counts_table_marks_differences_and_absent_splits():
-    table = counts_table(
-        counted(PublicTest=(467, 55, 496, 895, 653, 415, 607), PrivateTest=()), OFFICIAL_COUNTS["fer2013"]
-    )
-    lines = table.splitlines()
-    assert lines[2].split() == ["PublicTest", "467", "55*", "496", "895", "653", "415", "607", "3588*"]
-    assert lines[3].split() == ["official", "467", "56", "496", "895", "653", "415", "607", "3589"]
-    assert lines[4].split() == ["PrivateTest", *["-*"] * 8]
-    assert lines[5].split()[0] == "official" and lines[6] == "* not the official count; absent: PrivateTest"
-    # columns of fixed width: every line ends at the same place, marks apart
-    assert len({len(line.rstrip("* ")) for line in lines[:6]}) == 1
-
-
-def test_counts_table_without_official_counts_is_bare():
-    assert "official" not in counts_table(counted())
-
-
-def twin_set() -> FaceSet:
-    a, b, c, d, e = FACES["Training"][10:15]
-    make = lambda faces, labels: Split(np.stack(faces), np.array(labels))  # noqa: E731
-    splits = {
-        "Training": make([a, a, a, b, c], [0, 0, 1, 2, 3]),
-        "PublicTest": make([a, b, d], [1, 6, 4]),
-        "PrivateTest": make([e, d, d, c], [0, 4, 5, 3]),
-    }
-    return FaceSet("fer2013", FER2013_CLASSES, splits, "", "")
-
-
-def test_twins_are_counted_within_and_across_splits():
-    assert find_twins(twin_set()) == [
-        Twins("Training", "Training", 2, 1),
-        Twins("PublicTest", "PublicTest", 0, 0),
-        Twins("PrivateTest", "PrivateTest", 1, 0),
-        Twins("PublicTest", "Training", 2, 1),
-        Twins("PrivateTest", "Training", 1, 1),
-        Twins("PrivateTest", "PublicTest", 2, 1),
-    ]
-    table = twins_table(twin_set()).splitlines()
-    assert table[1].split() == ["Training,", "repeating", "another", "2", "40.0%", "1"]
-    assert table[5].split() == ["PrivateTest,", "also", "in", "Training", "1", "25.0%", "1"]
-    assert len({len(line) for line in table}) == 1
-
-
-def test_twin_mask_marks_the_faces_that_are_in_the_reference():
-    splits = twin_set().splits
-    mask = twin_mask(splits["PrivateTest"].pixels, splits["PublicTest"].pixels)
-    assert mask.dtype == bool and mask.tolist() == [False, True, True, False]
 
 
 # ---- the fast parser against a slow one ----

@@ -41,6 +41,10 @@ def find_source(path: Path) -> tuple[Path, Path | None]:
             f"{path} does not exist: point --source at the folder CK+48, or at the one with both cohn-kanade-images "
             "and Emotion in it, or try --dataset synthetic-ckplus, which needs no download"
         )
+    if path.suffix.lower() == ".csv":
+        raise ValueError(
+            f"{path} is a CSV: read it with --dataset ckextended, if it is the copy of CK+ that knows no people"
+        )
     if path.is_file():
         raise ValueError(f"{path} is a file: unpack it, if it is CK+, and point --source at the folder that comes out")
     found: dict[str, list[Path]] = {"CK+48": [], "images": [], "labels": []}

@@ -6,24 +6,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from datasets.names import FER2013_CLASSES
+from datasets.raw.tree import Picture, find_tree
+from datasets.raw.words import EMOTIONS, class_of
+
 SIDE = 48
 ENDINGS = (".jpg", ".jpeg", ".png")
-# Class by folder name; the folders of the spread copies do not agree on noun or adjective.
-CLASSES = {
-    **dict.fromkeys(("angry", "anger"), 0),
-    **dict.fromkeys(("disgust", "disgusted"), 1),
-    **dict.fromkeys(("fear", "fearful"), 2),
-    **dict.fromkeys(("happy", "happiness"), 3),
-    **dict.fromkeys(("sad", "sadness"), 4),
-    **dict.fromkeys(("surprise", "surprised"), 5),
-    "neutral": 6,
-}
-# Split by folder, for files whose name does not tell. Nothing may be selected on what its owner calls a test set.
-FOLDERS = {
-    **dict.fromkeys(("train", "training"), "Training"),
-    **dict.fromkeys(("validation", "valid", "val", "publictest"), "PublicTest"),
-    **dict.fromkeys(("test", "testing", "privatetest"), "PrivateTest"),
-}
+OWN = "for pictures of your own give --dataset folder"
 
 
 def read_folder(
@@ -34,19 +23,21 @@ def read_folder(
     A file name that starts with `Training_`, `PublicTest_` or `PrivateTest_` tells the split, its folder otherwise.
     Raises ValueError that names the file which is no 48x48 image, or the folder which is no class.
     """
+    tree = find_tree(folder, ENDINGS)
+    if tree is None:
+        raise ValueError(f"{folder}: no images ({', '.join(ENDINGS)}) in train/<class>/ and test/<class>/")
+    if tree.left_out:
+        say(f"warning: {len(tree.left_out)} images in no class folder are left out, such as {tree.left_out[0]}")
     found: dict[str, list[tuple[int, str, Path]]] = {split: [] for split in splits}
     untold: dict[str, int] = {}
-    for part in sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith(".")):
-        if part.name.lower() not in FOLDERS:
-            continue
-        for path in sorted(path for path in part.rglob("[!.]*") if path.suffix.lower() in ENDINGS):
-            split = next((split for split in splits if path.name.startswith(f"{split}_")), None)
-            if split is None:
-                split = FOLDERS[part.name.lower()]
-                untold[f"{part.name}/ -> {split}"] = untold.get(f"{part.name}/ -> {split}", 0) + 1
-            found[split].append((_label(path, part), path.name, path))
-    if not any(found.values()):
-        raise ValueError(f"{folder}: no images ({', '.join(ENDINGS)}) in train/<class>/ and test/<class>/")
+    for picture in tree.pictures:
+        split = next((split for split in splits if picture.path.name.startswith(f"{split}_")), picture.split)
+        if split is None:
+            raise ValueError(f"{picture.path}: neither a folder nor its name tells the split, as train/ does; {OWN}")
+        if not picture.path.name.startswith(f"{split}_"):
+            rule = f"{picture.path.relative_to(tree.root).parts[0]}/ -> {split}"
+            untold[rule] = untold.get(rule, 0) + 1
+        found[split].append((_label(picture), picture.path.name, picture.path))
     for rule, count in untold.items():
         say(f"{count} images without a split in their name: {rule}, by their folder")
     files = progress([(split, *entry) for split in splits for entry in sorted(found[split])])
@@ -60,12 +51,13 @@ def read_folder(
     }
 
 
-def _label(path: Path, part: Path) -> int:
-    name = path.relative_to(part).parts[0]
-    if path.parent != part and name.lower() in CLASSES:
-        return CLASSES[name.lower()]
-    where = f"{path}: it lies in no class folder" if path.parent == part else f"{part / name} is no class of FER2013"
-    raise ValueError(f"{where}; the folders are called {', '.join(CLASSES)}")
+def _label(picture: Picture) -> int:
+    label = class_of(picture.folder)
+    if label is not None and label < len(FER2013_CLASSES):
+        return label
+    where = next(part for part in picture.path.parents if part.name == picture.folder)
+    allowed = ", ".join(word for word, label in EMOTIONS.items() if label < len(FER2013_CLASSES))
+    raise ValueError(f"{where} is no class of FER2013; the folders are called {allowed}; {OWN}")
 
 
 def _read_image(path: Path) -> np.ndarray:
@@ -74,7 +66,7 @@ def _read_image(path: Path) -> np.ndarray:
         with Image.open(path) as image:
             if image.size != (SIDE, SIDE):
                 raise ValueError(
-                    f"{path} is {image.width}x{image.height}, not 48x48: these are not FER2013's own images"
+                    f"{path} is {image.width}x{image.height}, not 48x48: these are not FER2013's own images; {OWN}"
                 )
             return np.asarray(image.convert("L"))
     except (UnidentifiedImageError, OSError, SyntaxError) as error:

@@ -5,21 +5,29 @@ plain, gzipped, or a member of a tar or zip archive.
 """
 
 import gzip
+import lzma
+import re
+import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from datasets.raw.csv_text import LARGEST
+from datasets.raw.words import class_of, split_of
+from utils.files import is_clutter
+
 CSV_NAMES = ("fer2013.csv", "icml_face_data.csv")
-USUAL_NAMES = (*CSV_NAMES, "fer2013.csv.gz", "fer2013.tar.gz", "fer2013.zip")
+PACKED_NAMES = ("fer2013.csv.gz", "fer2013.tar.gz", "fer2013.zip")
+DEPTH = 3  # folders below --source in which the data is looked for
 DOWNLOAD = "download it again"
 
 
 def find_source(path: Path) -> Path:
-    """The file to read, or the folder itself where that holds `train/<class>/` and the like.
+    """The file to read, or the folder itself where there is `train/<class>/` and the like in it.
 
     Raises FileNotFoundError, with where the data comes from, where nothing is there.
     """
@@ -31,25 +39,29 @@ def find_source(path: Path) -> Path:
         )
     if path.is_file():
         return path
-    for folder in (path, path / "fer2013"):
-        for name in USUAL_NAMES:
-            if (folder / name).is_file():
-                return folder / name
-    if any(child.is_dir() and child.name.lower() in ("train", "test", "training") for child in path.iterdir()):
-        return path
+    folders = [path]
+    for _ in range(DEPTH + 1):
+        inside = [child for folder in folders for child in sorted(folder.iterdir()) if not is_clutter(child.name)]
+        files = {child.name.lower(): child for child in reversed(inside) if child.is_file()}
+        folders = [child for child in inside if child.is_dir()]
+        for name in (*CSV_NAMES, *PACKED_NAMES):
+            if name in files:
+                return files[name]
+        if any(split_of(folder.name) or class_of(folder.name) is not None for folder in folders):
+            return path
     found = ", ".join(sorted(child.name for child in path.iterdir())[:6]) or "nothing"
     raise FileNotFoundError(
-        f"{path} holds no FER2013: found {found}; it should hold {', '.join(USUAL_NAMES)} "
-        "or train/<class>/ and test/<class>/ with images"
+        f"{path} holds no FER2013: found {found}; it should hold {', '.join((*CSV_NAMES, *PACKED_NAMES))} "
+        "or train/<class>/ and test/<class>/ with images; for pictures of your own give --dataset folder"
     )
 
 
 @contextmanager
-def open_csv(path: Path) -> Iterator[tuple[BinaryIO, BinaryIO, str]]:
+def open_csv(path: Path, names: Sequence[str] = CSV_NAMES) -> Iterator[tuple[BinaryIO, BinaryIO, str]]:
     """Give (CSV stream, file on disk, name): the position in the file on disk tells how far the reading is.
 
-    The name is what to call the stream in messages. What goes wrong with an archive, in here or while the stream is
-    read, is raised as ValueError.
+    names: what the CSV is called in an archive, of which nothing is unpacked to the disk. The name is what to call the
+    stream in messages. What goes wrong with an archive, in here or while the stream is read, is raised as ValueError.
     """
     try:
         with open(path, "rb") as file:
@@ -57,58 +69,97 @@ def open_csv(path: Path) -> Iterator[tuple[BinaryIO, BinaryIO, str]]:
             file.seek(0)
             _refuse_impostors(path, start)
             if start.startswith(b"PK\x03\x04"):
-                with zipfile.ZipFile(file) as archive, _zip_member(path, archive) as stream:
+                with zipfile.ZipFile(file) as archive, _zip_member(path, archive, names) as stream:
                     yield stream, file, f"{path}: {stream.name}"
             elif _is_tar(start):
-                yield from _tar_member(path, file, file)
+                yield from _tar_member(path, file, file, names)
             elif start.startswith(b"\x1f\x8b"):
                 unpacked = gzip.GzipFile(fileobj=file)
                 start = unpacked.read(512)
                 unpacked.seek(0)
                 _refuse_impostors(path, start)
                 if _is_tar(start):
-                    yield from _tar_member(path, file, unpacked)
+                    yield from _tar_member(path, file, unpacked, names)
                 else:
                     yield unpacked, file, str(path)
             else:
                 yield file, file, str(path)
-    except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, tarfile.TarError) as error:
+    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZipFile, tarfile.TarError) as error:
         raise ValueError(f"{path}: the archive is damaged or cut off ({error}); {DOWNLOAD}") from error
 
 
-def _zip_member(path: Path, archive: zipfile.ZipFile) -> BinaryIO:
+def _zip_member(path: Path, archive: zipfile.ZipFile, names: Sequence[str]) -> BinaryIO:
     try:
-        return archive.open(_member(path, archive.namelist()))
-    except RuntimeError as error:  # it needs a password or was packed in a way that zipfile does not know
+        member = archive.getinfo(_member(path, archive.namelist(), names))
+        _refuse_bomb(path, member.file_size)
+        if stat.S_ISLNK(member.external_attr >> 16):
+            raise ValueError(f"{path}: {member.filename} is a link, not the data; {DOWNLOAD}")
+        return archive.open(member)
+    except (RuntimeError, NotImplementedError) as error:  # it needs a password, or is packed in an unknown way
         raise ValueError(f"{path}: the archive cannot be unpacked here ({error}); unpack it yourself") from error
 
 
-def _tar_member(path: Path, file: BinaryIO, unpacked: BinaryIO) -> Iterator[tuple[BinaryIO, BinaryIO, str]]:
-    names = []
-    with tarfile.open(fileobj=unpacked, mode="r:") as archive:
+def _tar_member(
+    path: Path, file: BinaryIO, unpacked: BinaryIO, names: Sequence[str]
+) -> Iterator[tuple[BinaryIO, BinaryIO, str]]:
+    there, size = [], 0
+    with tarfile.open(fileobj=_InSips(unpacked), mode="r:") as archive:
         for member in archive:
-            names.append(member.name)
-            if member.isfile() and _is_csv_name(member.name):
+            _refuse_outside(path, member.name)
+            size += member.size
+            _refuse_bomb(path, size)
+            if _is_called(member.name, names):
+                if not member.isfile():
+                    raise ValueError(f"{path}: {member.name} is a link, not the data; {DOWNLOAD}")
                 yield archive.extractfile(member), file, f"{path}: {member.name}"
                 break
+            there = [*there, member.name][:5]
+            archive.members = []  # a million of them would stay in the memory
         else:
-            _member(path, names)
-    while unpacked.read(1 << 20):  # the checksum stands at the very end
-        pass
+            _member(path, there, names)
+    rest = 0
+    while read := len(unpacked.read(1 << 20)):  # the checksum stands at the very end
+        rest += read
+        _refuse_bomb(path, rest)
 
 
-def _member(path: Path, names: list[str]) -> str:
+class _InSips:
+    """A tar file to read from, but not much at once: a header may say that it has gigabytes."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= 1 << 24:
+            raise tarfile.ReadError(f"a header of {size} bytes")
+        return self._file.read(size)
+
+
+def _member(path: Path, there: list[str], names: Sequence[str]) -> str:
     """The name of the CSV among those of an archive."""
-    for name in names:
-        if _is_csv_name(name):
+    for name in there:
+        _refuse_outside(path, name)
+    for name in there:
+        if _is_called(name, names):
             return name
-    found = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "") or "nothing"
-    advice = "unpack it and point --source at what is inside, if that is FER2013"
-    raise ValueError(f"{path}: no {' or '.join(CSV_NAMES)} in the archive: found {found}; {advice}")
+    found = ", ".join(there[:4]) + (", ..." if len(there) > 4 else "") or "nothing"
+    advice = "unpack it and point --source at what is inside, if that is the data"
+    raise ValueError(f"{path}: no {' or '.join(names)} in the archive: found {found}; {advice}")
 
 
-def _is_csv_name(name: str) -> bool:
-    return name.rsplit("/", 1)[-1].lower() in CSV_NAMES and not name.startswith("__MACOSX/")
+def _is_called(name: str, names: Sequence[str]) -> bool:
+    return name.rsplit("/", 1)[-1].lower() in names and not is_clutter(name)
+
+
+def _refuse_outside(path: Path, name: str) -> None:
+    if name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name) or re.match("[A-Za-z]:", name):
+        raise ValueError(f"{path}: the archive names a file outside of itself, {name!r}: do not unpack it; {DOWNLOAD}")
+
+
+def _refuse_bomb(path: Path, size: int) -> None:
+    if size > LARGEST:
+        raise ValueError(f"{path}: the archive unpacks to {size / 1e9:.0f} GB or more, FER2013 has 0.3; {DOWNLOAD}")
 
 
 def _is_tar(start: bytes) -> bool:
@@ -123,5 +174,7 @@ def _refuse_impostors(path: Path, start: bytes) -> None:
         raise ValueError(f"{path} is a Git LFS pointer, not the data: run `git lfs pull` where it came from")
     if start.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
         raise ValueError(f"{path} is a web page, not the data: log in where it is offered and {DOWNLOAD}")
+    if start.startswith((b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"Rar!", b"\x28\xb5\x2f\xfd")):
+        raise ValueError(f"{path} is an archive of a kind that is not read here: unpack it and point --source at that")
     if start.startswith(b"\x89HDF"):
         raise ValueError(f"{path} is an HDF5 file already: give it to train.py as --data {path}")
