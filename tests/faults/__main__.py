@@ -1,6 +1,6 @@
 """Let faults happen at every place where one can, and see that nothing is lost.
 
-    python -m tests.faults                      every 8th place of every scene, half a minute
+    python -m tests.faults                      every 8th place of every scene
     python -m tests.faults --every 1            every place
     python -m tests.faults --kills 200          and 200 kills at random moments, one after another into one run
 
@@ -28,7 +28,7 @@ from tests.faults.children import FAULTS, NONE, Ended, Fault, run_child  # noqa:
 from tests.faults.scenes import SCENES, Scene, prepare  # noqa: E402
 
 STATUS = {"kill": -9, "cut": -25, "terminate": 143, "interrupt": 130, "refuse": 2, "full": 2}
-BYTES = [1, 100, 400, 1000, 2500, 6000, 15000, 40000]  # the largest files here have some 100,000
+BYTES = [round(1.5**n) for n in range(30)]  # to 128,000; the largest files here are of that size
 
 
 def main() -> int:
@@ -45,11 +45,11 @@ def main() -> int:
         prepare(folder)
         for name in args.scenes:
             place = Place(SCENES[name], folder / name)
-            start = args.seed % args.every + 1
             for kind in args.faults:
-                places = BYTES if kind in ("cut", "full") else range(1, place.straight.events + 1)
-                for at in itertools.islice(places, start - 1, None, args.every):
-                    counts[name, kind] += place.try_fault(Fault(kind, at))
+                in_bytes = kind in ("cut", "full")
+                places, every = (BYTES, -(-args.every // 4)) if in_bytes else (range(place.straight.events), args.every)
+                for at in itertools.islice(places, args.seed % every, None, every):
+                    counts[name, kind] += place.try_fault(Fault(kind, at + (not in_bytes)))
             if args.kills and SCENES[name].trains:
                 share = args.kills // sum(SCENES[name].trains for name in args.scenes)
                 counts[name, "random kill"] += place.try_random_kills(share, random.Random(args.seed))

@@ -62,11 +62,11 @@ def prepare(folder: Path) -> None:
         for name in [name for name in vars(module) if name.endswith("_figure") and name != "save_figure"]:
             setattr(module, name, lambda *_, **__: Figure((1, 1), dpi=20))
     run_folder._git = lambda *_: ""
-    preprocess_fer2013.main(["--dataset", "synthetic", "--faces", "64", "--output", str(folder / "faces.h5")])
     (folder / "trained").mkdir()
     os.chdir(folder / "trained")  # once here: what is imported late is there in every child
-    for name in ("train", "evaluate", "plot"):
-        with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()):
+        preprocess_fer2013.main(["--dataset", "synthetic", "--faces", "64", "--output", "../faces.h5"])
+        for name in ("train", "evaluate", "plot"):
             SCENES[name].script.main(SCENES[name].argv)
     _tell_saves()
 
