@@ -2,7 +2,7 @@
 
     python -m tests.faults                      every 8th place of every scene
     python -m tests.faults --every 1            every place
-    python -m tests.faults --kills 200          and 200 kills at random moments, one after another into one run
+    python -m tests.faults --kills 200          and 200 kills and SIGTERMs at random moments, of runs that go on
 
 After each fault: every file is whole or absent, an epoch whose checkpoint was written is there, the message is one
 line. Then the command is given again, and ends with what a run without faults ends with, to the bit, and without
@@ -15,6 +15,7 @@ import itertools
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -27,14 +28,14 @@ from tests.faults.checks import check_whole, contents, leftovers  # noqa: E402
 from tests.faults.children import FAULTS, NONE, Ended, Fault, run_child  # noqa: E402
 from tests.faults.scenes import SCENES, Scene, prepare  # noqa: E402
 
-STATUS = {"kill": -9, "cut": -25, "terminate": 143, "interrupt": 130, "refuse": 2, "full": 2}
+STATUS = {"kill": -signal.SIGKILL, "cut": -signal.SIGXFSZ, "terminate": 143, "interrupt": 130, "refuse": 2, "full": 2}
 BYTES = [round(1.5**n) for n in range(30)]  # to 128,000; the largest files here are of that size
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--every", type=int, default=8, metavar="N", help="of the places of each scene, every Nth (8)")
-    parser.add_argument("--kills", type=int, default=0, metavar="N", help="kills at random moments besides (0)")
+    parser.add_argument("--kills", type=int, default=0, metavar="N", help="kills, and SIGTERMs, at random moments (0)")
     parser.add_argument("--seed", type=int, default=0, help="of the random moments (0)")
     parser.add_argument("--scenes", nargs="+", default=list(SCENES), choices=SCENES)
     parser.add_argument("--faults", nargs="+", default=list(FAULTS), choices=FAULTS)
@@ -50,9 +51,9 @@ def main() -> int:
                 places, every = (BYTES, -(-args.every // 4)) if in_bytes else (range(place.straight.events), args.every)
                 for at in itertools.islice(places, args.seed % every, None, every):
                     counts[name, kind] += place.try_fault(Fault(kind, at + (not in_bytes)))
-            if args.kills and SCENES[name].trains:
+            for kind in ("kill", "terminate") if args.kills and SCENES[name].trains else ():
                 share = args.kills // sum(SCENES[name].trains for name in args.scenes)
-                counts[name, "random kill"] += place.try_random_kills(share, random.Random(args.seed))
+                counts[name, f"random {kind}"] += place.try_moments(kind, share, random.Random(args.seed))
             print(f"{name}: {place.seconds:.1f} s, {place.straight.events} places; {_said(counts, name)}", flush=True)
     total = sum(counts.values())
     print(f"{total} faults in {time.monotonic() - began:.0f} s, nothing lost")
@@ -101,17 +102,17 @@ class Place:
         self.check_end(fault)
         return True
 
-    def try_random_kills(self, count: int, random: random.Random) -> int:
+    def try_moments(self, kind: str, count: int, random: random.Random) -> int:
         """Kill at random moments, a run and what continues it, until it has ended; then the next run."""
         done = 0
         while done < count:
             self.clear()
             while True:
-                fault = Fault(seconds=random.uniform(0.01, 1) * self.seconds if done < count else 0)
+                fault = Fault(kind, seconds=random.uniform(0.01, 1) * self.seconds if done < count else 0)
                 ended = self.run(self.scene.again(self.folder), fault)
                 if ended.status == 0:
                     break
-                assert ended.status == -9, (fault, ended)
+                assert ended.status in (STATUS[kind], -signal.SIGTERM), (fault, ended)  # or before it was handled
                 done += 1
                 self.check_after(ended, fault)
             self.check_end(fault)
