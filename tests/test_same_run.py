@@ -7,7 +7,10 @@ from pathlib import Path
 
 import torch
 
+import train
+from models import build
 from models.checkpoint import load_checkpoint
+from tests.faults.toy import Toy
 
 ROOT = Path(__file__).parent.parent
 CODE = """
@@ -21,19 +24,16 @@ train.main(sys.argv[1:])
 FLAGS = ["--recipe", "smoke", "--epochs", "2", "--dropout", "0.3", "--mixup", "0.2", "--erase", "0.5", "--no-amp"]
 
 
-def trained(data: Path, folder: Path, name: str, **environment: str) -> dict[str, torch.Tensor]:
-    """The weights after a run in a process of its own, with `folder` as its working folder."""
-    folder.mkdir()
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | environment
-    flags = [*FLAGS, "--data", str(data), "--device", "cpu", "--name", name, "--limit", "128"]
+def test_the_same_in_another_process_and_folder_with_other_hashes(faces_file, tmp_path, monkeypatch):
+    flags = [*FLAGS, "--data", str(faces_file), "--device", "cpu", "--name", "x", "--limit", "128"]
+    monkeypatch.setitem(build.BUILDERS, "small", Toy)
+    train.main([*flags, "--output", str(tmp_path / "here")])
+    there = tmp_path / "there and back"
+    there.mkdir()
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "2", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", CODE, *flags], cwd=folder, env=environment, capture_output=True, text=True
+        [sys.executable, "-c", CODE, *flags], cwd=there, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    return load_checkpoint(folder / "runs" / name / "last.pt")["model"]
-
-
-def test_the_same_in_another_process_and_folder_with_other_hashes(faces_file, tmp_path):
-    one = trained(faces_file, tmp_path / "here", "one", PYTHONHASHSEED="1")
-    two = trained(faces_file, tmp_path / "there and back", "two", PYTHONHASHSEED="2")
-    assert all(torch.equal(one[name], two[name]) for name in one)
+    a, b = (load_checkpoint(path / "x" / "last.pt")["model"] for path in (tmp_path / "here", there / "runs"))
+    assert all(torch.equal(a[name], b[name]) for name in a)
