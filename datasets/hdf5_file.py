@@ -13,11 +13,20 @@ import h5py
 import numpy as np
 
 from datasets.advice import remake
+from utils.files import check_room
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"  # the first bytes of every HDF5 file
 FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32, h5py.h5z.FILTER_LZF}
 SMALL = 64 * 2**20  # bytes; what is declared without being there is harmless up to here
 UNPACKED = 50  # times what is stored: photographs of faces hardly shrink to half
+
+
+@contextmanager
+def create_hdf5(path: Path, size: int) -> Iterator[h5py.File]:
+    """A new file with room for `size` bytes of data, else OSError: HDF5 answers a full disk with pages of messages."""
+    check_room(path, size + 100_000)
+    with h5py.File(path, "w", track_order=True, locking=False) as file:  # `replacing` has a lock of its own
+        yield file
 
 
 @contextmanager

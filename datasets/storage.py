@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 
 from datasets.advice import command, remake
-from datasets.hdf5_file import check_array, open_hdf5, read_attribute
+from datasets.hdf5_file import check_array, create_hdf5, open_hdf5, read_attribute
 from datasets.names import CLASS_NAMES, FACE_COLUMNS, GROUP_COLUMNS, SPLITS
 from utils.files import replacing
 
@@ -71,7 +71,10 @@ def write_faces(path: str | Path, faces: FaceSet) -> None:
     check_class_names(path, faces.class_names)
     checked = {name: _checked(path, name, split, faces.class_names) for name, split in faces.splits.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as unfinished, h5py.File(unfinished, "w", track_order=True, locking=False) as file:
+    arrays = [a for split in checked.values() for a in (split.pixels, split.labels, split.soft) if a is not None]
+    texts = sum(len(split) * len(split.extra) for split in checked.values())
+    room = sum(array.nbytes for array in arrays) + 64 * texts
+    with replacing(path) as unfinished, create_hdf5(unfinished, room) as file:
         file.attrs["dataset"] = faces.dataset
         file.attrs["class_names"] = list(faces.class_names)
         file.attrs["format_version"] = FORMAT_VERSION

@@ -31,6 +31,10 @@ class RunLog:
         if silent:
             return
         folder.mkdir(parents=True, exist_ok=True)
+        kept = folder / "log.txt"
+        if kept.exists() and kept.read_bytes()[-1:] not in (b"", b"\n"):  # a full disk has cut its last line
+            with open(kept, "a") as file:
+                file.write("\n")
         if tensorboard:
             try:
                 from torch.utils.tensorboard import SummaryWriter

@@ -8,6 +8,7 @@ that need it with `lazy_module`, at its head like any other import, and they are
 """
 
 import argparse
+import errno
 import glob
 import importlib
 import os
@@ -91,7 +92,8 @@ def run(
     except (ValueError, OSError) as error:
         if os.environ.get("FER_DEBUG"):
             raise
-        parser.error(describe(error))
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        parser.error(describe(error) + ("; make room there and run it again" if full else ""))
     except KeyboardInterrupt:
         sys.stdout.flush()
         parser.exit(130, f"{parser.prog}: interrupted\n")

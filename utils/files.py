@@ -61,6 +61,13 @@ def _system_error(error: BaseException | None) -> OSError | None:
     return error
 
 
+def check_room(path: Path, size: int) -> None:
+    """OSError where the disk has no room for `size` bytes in the file `path`; for writers that say it less clearly."""
+    if hasattr(os, "posix_fallocate"):
+        with open(path, "wb") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+
+
 def remove_leftovers(folder: Path, of: str = "") -> None:
     """Remove what killed processes left of files that they were writing into `folder`; of one file, where it is named.
 

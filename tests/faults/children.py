@@ -21,7 +21,7 @@ FAULTS += ("cut", "full")  # at a byte of a file: killed there; the disk is full
 
 
 class Fault(NamedTuple):
-    """kind: of FAULTS; at: number of the system event, from 1, or the byte. seconds: kill then, wherever it is."""
+    """kind: of FAULTS; at: number of the system event, from 1, or the byte. seconds: kill or terminate then."""
 
     kind: str = ""
     at: int = 0
@@ -48,7 +48,8 @@ def run_child(main: Callable[[list[str]], Any], argv: list[str], folder: Path, f
     child = os.fork()
     if not child:
         _be_child(main, argv, folder, fault, [end for _, end in pipes])
-    timer = threading.Timer(fault.seconds, os.kill, (child, signal.SIGKILL))
+    sent = signal.SIGTERM if fault.kind == "terminate" else signal.SIGKILL
+    timer = threading.Timer(fault.seconds, os.kill, (child, sent))
     if fault.seconds:
         timer.start()
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

@@ -57,18 +57,23 @@ SCENES = {
 def prepare(folder: Path) -> None:
     """Make what the scenes read, and import what they need, before anything is forked."""
     torch.set_num_threads(1)
+    make_quick()
+    (folder / "trained").mkdir()
+    os.chdir(folder / "trained")  # once here: what is imported late is there in every child
+    with contextlib.redirect_stdout(io.StringIO()):
+        preprocess_fer2013.main(["--dataset", "synthetic", "--faces", "64", "--output", "../faces.h5"])
+        for name in ("train", "evaluate", "plot"):
+            SCENES[name].script.main(SCENES[name].argv)
+    _tell_saves()
+
+
+def make_quick() -> None:
+    """The toy for a network, empty figures, and no git."""
     build.BUILDERS["small"] = Toy
     for module in (summary, report, confusion):  # drawing takes ten times as long as everything else
         for name in [name for name in vars(module) if name.endswith("_figure") and name != "save_figure"]:
             setattr(module, name, lambda *_, **__: Figure((1, 1), dpi=20))
     run_folder._git = lambda *_: ""
-    preprocess_fer2013.main(["--dataset", "synthetic", "--faces", "64", "--output", str(folder / "faces.h5")])
-    (folder / "trained").mkdir()
-    os.chdir(folder / "trained")  # once here: what is imported late is there in every child
-    for name in ("train", "evaluate", "plot"):
-        with contextlib.redirect_stdout(io.StringIO()):
-            SCENES[name].script.main(SCENES[name].argv)
-    _tell_saves()
 
 
 def _tell_saves() -> None:
