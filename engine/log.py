@@ -73,10 +73,15 @@ def _csv(history: Sequence[Mapping[str, float]]) -> str:
 
 
 def read_metrics(path: Path) -> dict[str, list[float]]:
-    """metrics.csv as columns."""
-    with open(path, newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {name: [float(row[name]) for row in rows] for name in rows[0]}
+    """metrics.csv as columns; ValueError where it is no table of numbers."""
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            names, *rows = csv.reader(file)
+        if not rows or "epoch" not in names or len(set(names)) < len(names):
+            raise ValueError("it needs a column epoch, others of other names, and rows")
+        return {name: [float(cell) for cell in column] for name, *column in zip(names, *rows, strict=True)}
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"{path} is not a metrics.csv of train.py ({str(error)[:100]})") from None
 
 
 def epoch_line(row: Mapping[str, float], epochs: int, split: str, best: Mapping[str, float] | None, rate: float) -> str:

@@ -5,6 +5,7 @@ plain, gzipped, or a member of a tar or zip archive.
 """
 
 import gzip
+import lzma
 import tarfile
 import zipfile
 import zlib
@@ -72,7 +73,7 @@ def open_csv(path: Path) -> Iterator[tuple[BinaryIO, BinaryIO, str]]:
                     yield unpacked, file, str(path)
             else:
                 yield file, file, str(path)
-    except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, tarfile.TarError) as error:
+    except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZipFile, tarfile.TarError) as error:
         raise ValueError(f"{path}: the archive is damaged or cut off ({error}); {DOWNLOAD}") from error
 
 

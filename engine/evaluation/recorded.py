@@ -1,6 +1,5 @@
 """An evaluation that was made earlier: its predictions.csv, and what the files beside that say of it."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from sklearn.metrics import confusion_matrix
 
 from engine.evaluation.metrics import compute_metrics
 from engine.evaluation.predictions import read_predictions
+from utils.files import read_json
 
 
 def find_predictions(run: Path, wanted: Mapping[str, str]) -> Path | None:
@@ -28,13 +28,14 @@ def about(predictions: Path) -> dict[str, Any]:
     for name in ("args.json", "summary.json", "metrics.json"):  # a later file knows better
         path = predictions.parent / name
         if path.is_file():
-            try:
-                content = json.loads(path.read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise ValueError(f"{path} is not JSON ({error})") from None
+            content = read_json(path)
             if name == "args.json":
                 content = {"selected_on": content.get("select_on")}
-            known |= {key: content[key] for key in ("split", "views", "selected_on") if content.get(key)}
+            told = {key: content[key] for key in ("split", "views", "selected_on") if content.get(key)}
+            wrong = [key for key, value in told.items() if not isinstance(value, str)]
+            if wrong:
+                raise ValueError(f"{path}: {wrong[0]} is {str(told[wrong[0]])[:40]}, not a name")
+            known |= told
     return known
 
 

@@ -31,9 +31,8 @@ def main() -> int:
     for failure in failures:
         only = f" --only {' '.join(args.only)}" if args.only else ""
         again = f"python -m tests.fuzz --seed {args.seed} --first {failure.number} --inputs 1{only}"
-        print(
-            f"\n{failure.reader} {failure.number}: {failure.what}\n  kept in {work / f'{failure.reader}-{failure.number}'}\n  {again}"
-        )
+        kept = work / f"{failure.reader}-{failure.number}"
+        print(f"\n{failure.reader} {failure.number}: {failure.what}\n  kept in {kept}\n  {again}")
     return int(bool(failures))
 
 

@@ -92,6 +92,7 @@ def one(reader: Reader, number: int, seed: int, work: Path) -> tuple[str, str]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
+            warnings.filterwarnings("ignore", module="PIL")  # its remarks on damaged metadata
             reader.check(path, reader.read(path))
         outcome, what = "read", ""
     except (ValueError, OSError) as error:

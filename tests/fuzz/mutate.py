@@ -61,7 +61,7 @@ VALUES: tuple[Callable[[], Any], ...] = tuple(
 
 
 def mutate_bytes(content: bytes, rng: random.Random, others: Sequence[bytes] = ()) -> bytes:
-    """One to three of: flipped bits, extreme numbers, ranges cut out, doubled, put in, cut off; or two files spliced."""
+    """One to three of: bits flipped, extreme numbers, ranges cut out, doubled, put in, cut off; or files spliced."""
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         data, n = bytearray(content), len(content)
         start = rng.choice((rng.randrange(n + 1), rng.randrange(min(n, 512) + 1), max(0, n - rng.randrange(1, 512))))
@@ -122,7 +122,7 @@ def mutate_table(content: bytes, rng: random.Random) -> bytes:
 
 
 def mutate_tree(value: Any, rng: random.Random, leaf: Callable[[Any, random.Random], Any] | None = None) -> Any:
-    """A dict of dicts and lists with one to three values replaced, keys renamed or dropped. `leaf` makes other values."""
+    """Dicts and lists with one to three values replaced, keys renamed or dropped. `leaf` makes values of its own."""
     for _ in range(rng.choice((1, 1, 2, 3))):
         value = _mutate_node(value, rng, leaf)
     return value

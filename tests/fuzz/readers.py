@@ -17,9 +17,10 @@ import torch
 from PIL import Image
 from torch import nn
 
-from datasets import ckplus, fer2013
+from datasets import ckplus, fer2013, own_faces
 from datasets.names import FER2013_CLASSES, SPLITS
-from datasets.photographs import Box, load_image
+from datasets.photographs import Box
+from datasets.pictures import load_image
 from datasets.storage import FaceSet, Split, read_faces, write_faces
 from datasets.train_val import soften, train_val_split
 from engine.config import RunConfig, read_config
@@ -29,7 +30,7 @@ from engine.log import read_metrics
 from engine.predict import classifier_probabilities
 from engine.recipes import check_recipe, make_recipe
 from models import build, older_formats
-from models.checkpoint import load_classifier
+from models.checkpoint import load_classifier, save_release
 from tests.fuzz.mutate import mutate_bytes, mutate_table, mutate_tree
 
 FACES = np.random.default_rng(0).integers(0, 256, (6, 48, 48), np.uint8)
@@ -39,7 +40,7 @@ NETWORK = "small"
 
 
 class Reader(NamedTuple):
-    """make: an input in a folder, from a random generator. read: the project's. check: AssertionError if it is wrong."""
+    """make: an input in a folder, of a random generator. read: the project's. check: AssertionError if it is wrong."""
 
     name: str
     make: Callable[[Path, random.Random], Path]
@@ -76,6 +77,10 @@ def prepare(work: Path) -> None:
     older_formats.NETWORKS = ("vgg11",)
     older_formats.expected.cache_clear()
     GOOD["trap"] = saved({"net": Trap(str(work / "executed"))})
+    safe = work / "good.safetensors"
+    save_release(safe, checkpoint())
+    GOOD["safetensors"] = safe.read_bytes()
+    safe.unlink()
     GOOD["trap-in-ours"] = saved(checkpoint() | {"origin": Trap(str(work / "executed"))})
 
 
@@ -235,6 +240,17 @@ def _tree(place: Path, names: list[str], rng: random.Random, kinds: tuple[str, .
     return place / "input"
 
 
+def make_own(place: Path, rng: random.Random) -> Path:
+    """A tree of someone's own, with other classes."""
+    names = [f"{name}/{i}.{'png' if i else 'jpg'}" for name in ("calm", "excited", "x") for i in range(2)]
+    return _tree(place, names, rng, ("picture PNG", "picture JPEG"))
+
+
+def read_own(path: Path) -> FaceSet:
+    """One bad picture costs only itself: two classes are always left."""
+    return own_faces.read_raw(path, "mine", quiet, lambda image: [Box(4, 4, 40, 40)])
+
+
 def make_original(place: Path, rng: random.Random) -> Path:
     """CK+ as it is distributed: three frames and a label, one of which is not as it should be."""
     name = "S005_001_0000000"
@@ -322,7 +338,7 @@ def make_checkpoint(place: Path, rng: random.Random) -> Path:
 
     path = place / rng.choice(("input.pt", "PrivateTest_model.t7", "best_checkpoint.tar"))
     if rng.random() < 0.4:
-        name = rng.choice(("checkpoint", "older", "trap", "trap-in-ours"))
+        name = rng.choice(("checkpoint", "older", "safetensors", "trap", "trap-in-ours"))
         others = [GOOD["trap"], GOOD["checkpoint"], GOOD["older"]]
         path.write_bytes(
             mutate_bytes(GOOD[name], rng, others) if not name.startswith("trap") or rng.random() < 0.5 else GOOD[name]
@@ -464,6 +480,7 @@ READERS = (
     Reader("csv", bytes_of("csv", "icml", table=True, ending=".csv"), lambda p: fer2013.read_raw(p, quiet), check_csv),
     Reader("archive", make_archive, lambda p: fer2013.read_raw(p, quiet), check_faces),
     Reader("folder", make_folder, lambda p: fer2013.read_raw(p, quiet), check_faces),
+    Reader("own-folder", make_own, read_own, check_faces),
     Reader("ck48", make_ck48, lambda p: ckplus.read_raw(p, quiet), check_faces),
     Reader("ck-original", make_original, read_original, check_faces),
     Reader("hdf5", make_hdf5, read_faces, check_faces),
