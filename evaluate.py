@@ -123,9 +123,7 @@ def check_page(path: Path) -> None:
 
 def convert(args: argparse.Namespace) -> dict[str, Any]:
     """Write a release file: no optimizer, half the bytes."""
-    ignored = [name for name in ("dataset", "data", "split", "batch_size", "amp", "output") if getattr(args, name)]
-    if ignored:
-        raise ValueError(f"--{ignored[0].replace('_', '-')} is for testing, and --convert tests nothing; leave it out")
+    refuse_test_flags(args, "--convert")
     files = [file for path in cli.expand(args.checkpoint or [WEIGHTS]) for file in checkpoint.find_checkpoints(path)]
     if len(files) != 1:
         raise ValueError(f"--convert takes one checkpoint, not {len(files)}: {', '.join(map(str, files))}")
@@ -151,8 +149,9 @@ def convert(args: argparse.Namespace) -> dict[str, Any]:
 
 def export(args: argparse.Namespace) -> dict[str, Any]:
     """Write a network, or the mean of several, as a file of its own, and compare it with PyTorch."""
+    refuse_test_flags(args, "--export")
     exporting.check_export(args.export)
-    files = [file for path in args.checkpoint or [WEIGHTS] for file in checkpoint.find_checkpoints(path)]
+    files = [file for path in cli.expand(args.checkpoint or [WEIGHTS]) for file in checkpoint.find_checkpoints(path)]
     classifiers = [checkpoint.load_classifier(file) for file in files]
     for classifier in classifiers:
         print(f"{classifier.path}: {classifier.info.get('origin', classifier.info['model_name'])}")
@@ -161,6 +160,13 @@ def export(args: argparse.Namespace) -> dict[str, Any]:
     print(f"wrote {args.export}: {size / 1e6:.1f} MB, {VIEWS[args.views]}{several}")
     print(f"largest difference of a probability from PyTorch's, on drawn faces: {difference:.1g}")
     return {"path": str(args.export), "bytes": size, "views": args.views, "difference": difference}
+
+
+def refuse_test_flags(args: argparse.Namespace, instead: str) -> None:
+    """ValueError for flags that `instead` would ignore."""
+    for name in ("dataset", "data", "split", "batch_size", "amp", "output", "report"):
+        if getattr(args, name):
+            raise ValueError(f"--{name.replace('_', '-')} is for testing, and {instead} tests nothing; leave it out")
 
 
 def shared_folder(paths: Sequence[Path]) -> Path:

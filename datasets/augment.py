@@ -54,18 +54,7 @@ def draw(augment: Augment, n: int, size: int, rng: np.random.Generator) -> dict[
     offset (y, x) from the face's center -> offset where its value comes from; light (n, 2): gain and offset; erase,
     cut (n, 4) int64: top, left, bottom, right; lam (n,): a crop's own weight in mixup. Parts that are off are left out.
     """
-    margin = size + 2 * augment.pad - augment.crop
-    if margin < 0:
-        raise ValueError(
-            f"--crop {augment.crop} does not fit into the face and its margins ({size} + 2 x {augment.pad} pixels);"
-            " give a smaller one, or a larger --pad"
-        )
-    beyond = augment.pad + round(augment.translate * size)
-    if beyond >= size:
-        raise ValueError(
-            f"--pad {augment.pad} and --translate {augment.translate} reach {beyond} pixels beyond the face;"
-            f" {size - 1} is the most, as its margins are its mirror image"
-        )
+    margin = check_margin(augment, size)
 
     def some(limit: float) -> np.ndarray:
         """Uniform in +-limit for those whom `probability` chooses, 0 for the others."""
@@ -108,6 +97,23 @@ def draw(augment: Augment, n: int, size: int, rng: np.random.Generator) -> dict[
         name: torch.from_numpy(value if value.dtype.kind in "ib" else value.astype(np.float32))
         for name, value in params.items()
     }
+
+
+def check_margin(augment: Augment, size: int) -> int:
+    """How many pixels a crop can be moved; ValueError for one that does not fit, or reaches too far beyond the face."""
+    margin = size + 2 * augment.pad - augment.crop
+    if margin < 0:
+        raise ValueError(
+            f"--crop {augment.crop} does not fit into the face and its margins ({size} + 2 x {augment.pad} pixels);"
+            " give a smaller one, or a larger --pad"
+        )
+    beyond = augment.pad + round(augment.translate * size)
+    if beyond >= size:
+        raise ValueError(
+            f"--pad {augment.pad} and --translate {augment.translate} reach {beyond} pixels beyond the face;"
+            f" {size - 1} is the most, as its margins are its mirror image"
+        )
+    return margin
 
 
 def random_boxes(area: np.ndarray, aspect: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:

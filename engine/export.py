@@ -55,7 +55,9 @@ def check_export(path: Path) -> None:
     if path.suffix not in PACKAGES:
         raise ValueError(f"--export {path}: the name ends in {' or '.join(PACKAGES)}, which says what to write")
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"--export {path}: there is no folder {path.parent}")
+        raise FileNotFoundError(f"--export {path}: there is no folder {path.parent}; make it, or give another")
+    if path.is_dir():
+        raise ValueError(f"--export {path} is a folder; give a file's name")
     missing = [name for name in PACKAGES[path.suffix] if importlib.util.find_spec(name) is None]
     if missing:
         raise ValueError(f"--export {path} needs {', '.join(missing)}: python -m pip install {' '.join(missing)}")
