@@ -14,7 +14,6 @@ folders in it.
 """
 
 import argparse
-import json
 import math
 import textwrap
 import time
@@ -151,7 +150,7 @@ def fit(job: "Job", reuse: "Setup | None" = None, shared: bool = False) -> tuple
     folder, config, data = job
     last, done = folder / "last.pt", folder / "summary.json"
     if data.fold and done.exists() and not last.exists():
-        return json.loads(done.read_text(encoding="utf-8")), reuse
+        return summary.read_summary(folder), reuse
 
     begun = last.exists()  # a begun fit no longer needs the checkpoint that it started from
     setup = build.build_setup(replace(config, init=None) if begun else config, data, reuse, shared)

@@ -54,7 +54,7 @@ def draw(augment: Augment, n: int, size: int, rng: np.random.Generator) -> dict[
     offset (y, x) from the face's center -> offset where its value comes from; light (n, 2): gain and offset; erase,
     cut (n, 4) int64: top, left, bottom, right; lam (n,): a crop's own weight in mixup. Parts that are off are left out.
     """
-    margin = _margin(augment, size)
+    margin = check_margin(augment, size)
 
     def some(limit: float) -> np.ndarray:
         """Uniform in +-limit for those whom `probability` chooses, 0 for the others."""
@@ -99,8 +99,8 @@ def draw(augment: Augment, n: int, size: int, rng: np.random.Generator) -> dict[
     }
 
 
-def _margin(augment: Augment, size: int) -> int:
-    """Pixels that a crop can move in the padded face, per axis; ValueError where crop or margins do not fit."""
+def check_margin(augment: Augment, size: int) -> int:
+    """How many pixels a crop can be moved; ValueError for one that does not fit, or reaches too far beyond the face."""
     margin = size + 2 * augment.pad - augment.crop
     if margin < 0:
         raise ValueError(

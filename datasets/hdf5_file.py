@@ -84,6 +84,8 @@ def read_attribute(path: Path, file: h5py.File, name: str, default: Any = None) 
     if name not in file.attrs:
         return default
     space = file.attrs.get_id(name)
+    if space.shape is None:  # HDF5 can keep the type of a value without one
+        return default
     if int(np.prod(space.shape, dtype=object)) > 10_000:
         raise ValueError(f"{path}: the attribute {name} has {space.shape} values; {remake(path)}")
     value = file.attrs[name]

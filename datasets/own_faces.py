@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from datasets.names import EIGHT_CLASSES, SPLITS
-from datasets.photographs import Box, crop_face, find_faces, is_face_crop, load_image, whole_image
+from datasets.photographs import Box, crop_face, find_faces, is_face_crop, whole_image
+from datasets.pictures import load_image
 from datasets.raw.tree import Picture, Tree, find_tree
 from datasets.raw.words import class_of, plain
 from datasets.storage import FaceSet, Split, check_class_names

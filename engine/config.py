@@ -1,7 +1,6 @@
 """What a run was asked for: made of the command line, kept as args.json in its folder, read again by --resume."""
 
 import argparse
-import json
 import os
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, get_type_hints
 from datasets.names import DATASETS
 from engine.recipes import Recipe, check_recipe, make_recipe
 from models import model_name
+from utils.files import read_json
 
 SEEDS = 1000  # at most; each is a whole training
 CHANGEABLE = ("data", "device", "compile", "epochs")  # flags that --resume accepts
@@ -87,11 +87,8 @@ def config_from_flags(args: argparse.Namespace) -> RunConfig:
 
 def read_config(path: Path) -> RunConfig:
     """From an args.json; ValueError with the first key that is unknown or of another type."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON ({error})") from None
-    if not isinstance(values, dict) or not isinstance(values.get("options"), dict) or "data" not in values:
+    values = read_json(path)
+    if not isinstance(values.get("options"), dict) or "data" not in values:
         raise ValueError(f"{path} is no args.json of train.py: it has no data and options")
     if "recipe" in values:
         values["recipe_name"] = values.pop("recipe")

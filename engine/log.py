@@ -1,6 +1,5 @@
 """What a fit says: log.txt and the terminal, metrics.csv, TensorBoard; its first line and its last words."""
 
-import csv
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -80,13 +79,6 @@ def _csv(history: Sequence[Mapping[str, float]]) -> str:
     rows = [",".join(columns)]
     rows += [",".join(str(row["epoch"]) if c == "epoch" else f"{row[c]:.6g}" for c in columns) for row in history]
     return "\n".join(rows) + "\n"
-
-
-def read_metrics(path: Path) -> dict[str, list[float]]:
-    """metrics.csv as columns."""
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    return {name: [float(row[name]) for row in rows] for name in rows[0]}
 
 
 def epoch_line(row: Mapping[str, float], epochs: int, split: str, best: Mapping[str, float] | None, rate: float) -> str:

@@ -1,6 +1,5 @@
 """summary.json: of one fit, of the folds of a k-fold run together, and over several seeds."""
 
-import json
 import shlex
 import statistics
 from collections.abc import Mapping, Sequence
@@ -14,16 +13,17 @@ from datasets.train_val import TrainVal
 from engine.config import RunConfig
 from engine.evaluation.metrics import compute_metrics, sequence_accuracy
 from engine.evaluation.predictions import read_predictions, write_predictions
+from engine.evaluation.recorded import read_metrics
 from engine.evaluation.report import headline
 from engine.evaluation.selection import selection_note
 from engine.figures.confusion import confusion_matrix_figure
 from engine.figures.curves import curves_figure
 from engine.figures.style import save_figure
-from engine.log import RunLog, read_metrics
+from engine.log import RunLog
 from engine.predict import classifier_logits
 from engine.runs import Job
 from models.checkpoint import load_classifier
-from utils.files import write_json
+from utils.files import read_json, write_json
 
 
 def report_fit(folder: Path, config: RunConfig, data: TrainVal, device: torch.device) -> dict[str, Any]:
@@ -48,10 +48,21 @@ def report_fit(folder: Path, config: RunConfig, data: TrainVal, device: torch.de
     return summary
 
 
+def read_summary(folder: Path) -> dict[str, Any]:
+    """The summary.json of a finished fit; ValueError where it is not whole."""
+    path = folder / "summary.json"
+    summary = read_json(path)
+    wanted = {"accuracy": float, "split": str, "views": str, "selected_on": str | None}
+    wrong = [name for name, kind in wanted.items() if not isinstance(summary.get(name, False), kind)]
+    if wrong:
+        raise ValueError(f"{path} has no {wrong[0]} as train.py writes it; delete the file, and train.py makes it anew")
+    return summary
+
+
 def sum_up(folder: Path, jobs: Sequence[Job]) -> dict[str, Any]:
     """The finished jobs as one result: folds are pooled, and over seeds mean and deviation are given."""
     if jobs[0].data.fold is None:
-        return _over_seeds(folder, [json.loads((job.folder / "summary.json").read_text("utf-8")) for job in jobs])
+        return _over_seeds(folder, [read_summary(job.folder) for job in jobs])
     seeds = dict.fromkeys(job.config.seed for job in jobs)
     pooled = [_pool_folds([job for job in jobs if job.config.seed == seed]) for seed in seeds]
     return pooled[0] if len(pooled) == 1 else _over_seeds(folder, pooled)

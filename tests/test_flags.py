@@ -28,17 +28,19 @@ WRONG = {  # by the type that argparse is told
     float: (*NO_NUMBER, "-1"),
     visualize.margin: (*NO_NUMBER, "-1", "1.01"),
 }
-# In the folder of a test: "text" is a text file, "empty" an empty folder, "full.png", "full.pt" folders of such a name.
+# In the folder of a test: "text" is a text file, "empty" an empty folder, "full.png" and others folders of such a name.
 NO_FILE = ("", " ", "missing", "empty", "text/x")
 NO_FOLDER = ("", "text", "text/below")
 NO_CHECKPOINT = (*NO_FILE, "text")
 NO_FIGURE = (*NO_FOLDER, "m.jpeg", "m", "full.png", "text/m.png")
 NO_DEVICE = ("", "abacus", "cuda:99", "cuda:-1", "meta", "cpu cpu", "cpu:x")
+NO_DATASET = ("", " ", "a/b", "nonsense")  # of the file that --data names
 NO_SPLIT = ("", "Training ", "nonsense")
 
 # What is impossible for the paths and texts of each script; a value may need other flags than the usual ones.
 TABLE = {
     train: {
+        "dataset": NO_DATASET,
         "data": (*NO_FILE, "text"),
         "output": NO_FOLDER,
         "name": ("", " ", ".", "..", "a/b", "/a", "x" * 300),
@@ -59,6 +61,9 @@ TABLE = {
     },
     evaluate: {
         "checkpoint": NO_CHECKPOINT,
+        "dataset": NO_DATASET,
+        "report": ("", "page", "page.pdf", "text/page.html", "full.html"),
+        "export": ("", "x.pb", "x", "missing/x.onnx", "full.onnx"),
         "data": (*NO_FILE, "text"),
         "split": NO_SPLIT,
         "device": NO_DEVICE,
@@ -66,6 +71,7 @@ TABLE = {
         "convert": ("", "empty", "missing/x.pt", "text/x.pt"),
     },
     plot_confusion_matrix: {
+        "dataset": NO_DATASET,
         "run": (*NO_FILE, "text"),
         "predictions": (*NO_FILE, "text"),
         "checkpoint": NO_CHECKPOINT,
@@ -84,6 +90,7 @@ TABLE = {
     },
     preprocess_fer2013: {
         "source": (*NO_FILE, "text"),
+        "labels": (*NO_FILE, "text"),
         "output": ("", "empty", "text", "text/x.h5"),
         "faces": ("7", "1000001"),
     },
@@ -91,6 +98,7 @@ TABLE = {
         "data": ("", "empty", "text"),
         "source": ("",),  # without one it is left out
         "json": NO_FOLDER[:1],
+        "output": NO_FOLDER[:1],
         "models": ("", "lenet"),
         "device": NO_DEVICE,
         "accuracy": (*NO_NUMBER, "-1", "0", "1.01"),
@@ -101,6 +109,7 @@ ANYTHING = {(plot_confusion_matrix, "title")}  # any text will do
 ALONE = {
     (train, "resume"),
     (evaluate, "convert"),
+    (evaluate, "export"),
     (plot_confusion_matrix, "run"),
     (plot_confusion_matrix, "predictions"),
 }
@@ -148,7 +157,8 @@ def test_impossible_values_end_in_one_line(script, action, faces_file, tmp_path,
     monkeypatch.chdir(tmp_path)
     Path("text").write_text("some notes, and no more\n")
     Path("empty").mkdir()
-    Path("full.png").mkdir()
+    for name in ("full.png", "full.html", "full.onnx"):
+        Path(name).mkdir()
     there = sorted(tmp_path.rglob("*"))
     others = [] if (script, action.dest) in ALONE else usual(script, faces_file)
     if (script, action.dest) == (preprocess_fer2013, "source"):

@@ -182,6 +182,17 @@ def check_writable(folder: str | Path) -> None:
         raise ValueError(f"cannot write into {folder}: no permission in {there}; give another folder")
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object. ValueError for what is no JSON, or another value than an object."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} holds a {type(value).__name__} where names and values are wanted")
+    return value
+
+
 def write_json(path: Path, value: Any) -> None:
     """JSON, indented, whole or not at all; a file name that is no text is escaped, and read back as it was.
 

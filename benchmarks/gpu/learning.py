@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks import accuracy
 from benchmarks.measure import FACES, run_process
-from engine.log import read_metrics
+from engine.evaluation.recorded import read_metrics
 from engine.recipes import make_recipe
 
 LR = {"vgg19": 0.5}  # of a recipe's peak learning rate; the other networks train at the whole of it

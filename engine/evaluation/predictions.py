@@ -8,6 +8,8 @@ One probability column per class, named after it; nine digits, enough to tell an
 subject, sequence, fold: only where they exist (CK+), always last.
 """
 
+import csv
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,9 +82,12 @@ def read_predictions(path: str | Path) -> Predictions:
     if path.is_dir():
         raise ValueError(f"{path} is a folder; give the predictions.csv of a run or of evaluate.py")
     try:
-        table = pd.read_csv(path, dtype={"subject": str, "sequence": str})
-    except ValueError as error:  # pandas' parser errors are ValueErrors too
-        raise ValueError(f"{path} is not a predictions.csv ({str(error).strip().splitlines()[0]})") from None
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # rows that are longer than the header
+            table = pd.read_csv(path, dtype={"subject": str, "sequence": str}, index_col=False)
+    except (ValueError, pd.errors.ParserWarning) as error:  # pandas' parser errors are ValueErrors too
+        raise ValueError(f"{path} is not a predictions.csv ({str(error).strip().splitlines()[0][:200]})") from None
+    _check_header(path)
     missing = [name for name in FACE_COLUMNS if name not in table]
     names = tuple(name for name in table if name not in FACE_COLUMNS + GROUP_COLUMNS)
     if missing or not names:
@@ -90,17 +95,22 @@ def read_predictions(path: str | Path) -> Predictions:
         raise ValueError(f"{path} is not a predictions.csv: it needs the columns {wanted} and one per class")
     if not len(table):
         raise ValueError(f"{path} has no rows")
+    for name in [name for name in GROUP_COLUMNS if name in table]:
+        if table[name].isna().any():
+            line = int(np.flatnonzero(table[name].isna())[0]) + 2
+            raise ValueError(f"{path}, line {line}, column {name}: the cell is empty")
     for name in FACE_COLUMNS + names:
         values = pd.to_numeric(table[name], errors="coerce")
         wrong = np.flatnonzero(~np.isfinite(values))
         if name in FACE_COLUMNS and not len(wrong):
-            top = np.inf if name == "index" else len(names) - 1
+            top = 2**31 if name == "index" else len(names) - 1
             wrong = np.flatnonzero((values < 0) | (values > top) | (values % 1 != 0))
         if len(wrong):
             allowed = "a whole number from 0" if name == "index" else f"0 to {len(names) - 1}"
             allowed = allowed if name in FACE_COLUMNS else "a number"
-            found = str(table[name].iloc[wrong[0]])
-            raise ValueError(f"{path}, line {wrong[0] + 2}, column {name}: {found!r} is not {allowed}")
+            found = table[name].iloc[wrong[0]]
+            found = "an empty cell" if pd.isna(found) else repr(str(found)[:40])
+            raise ValueError(f"{path}, line {wrong[0] + 2}, column {name[:40]}: {found} is not {allowed}")
         table[name] = values
     try:
         labels, probabilities = check_inputs(table["label"].astype(np.int64), table[list(names)], names)
@@ -114,3 +124,13 @@ def read_predictions(path: str | Path) -> Predictions:
         probabilities=probabilities,
         extra={name: table[name].to_numpy() for name in GROUP_COLUMNS if name in table},
     )
+
+
+def _check_header(path: Path) -> None:
+    """ValueError for columns of one name, of which pandas renames the second, and for those without."""
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        names = next((row for row in csv.reader(file) if row), [])
+    wrong = [name for i, name in enumerate(names) if name in names[:i] or not name.strip()]
+    if wrong:
+        what = f"two columns are called {wrong[0][:40]!r}" if wrong[0].strip() else "a column has no name"
+        raise ValueError(f"{path} is not a predictions.csv: {what}")

@@ -1,7 +1,6 @@
 """What was made earlier: the predictions.csv of an evaluation, what the files beside it say of it, a run's epochs."""
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from sklearn.metrics import confusion_matrix
 from engine.evaluation.comparison import paired_difference
 from engine.evaluation.metrics import compute_metrics
 from engine.evaluation.predictions import read_predictions
+from utils.files import read_json
 
 
 def find_predictions(run: Path, wanted: Mapping[str, str]) -> Path | None:
@@ -59,19 +59,20 @@ def run_curves(paths: Sequence[Path]) -> dict[str, dict[str, list[float | None]]
         if not inside:
             raise FileNotFoundError(f"{path} has no metrics.csv; give run folders of train.py, such as runs/demo")
         files += inside
-    return {str(file.parent): _columns(file) for file in dict.fromkeys(files)}
+    return {str(file.parent): read_metrics(file) for file in dict.fromkeys(files)}
 
 
-def _columns(path: Path) -> dict[str, list[float | None]]:
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+def read_metrics(path: Path) -> dict[str, list[float | None]]:
+    """metrics.csv as columns; empty cells are None. ValueError where it is no table of numbers."""
     try:
-        columns = {name: [float(row[name]) if row[name] else None for row in rows] for name in rows[0]}
-    except (IndexError, ValueError, TypeError):
-        raise ValueError(f"{path} is not the metrics.csv of a run") from None
-    if "epoch" not in columns:
-        raise ValueError(f"{path} is not the metrics.csv of a run: it has no column epoch")
-    return columns
+        with open(path, newline="", encoding="utf-8") as file:
+            names, *rows = csv.reader(file)
+        if not rows or "epoch" not in names or len(set(names)) < len(names):
+            raise ValueError("it needs a column epoch, others of other names, and rows")
+        columns = zip(names, *rows, strict=True)
+        return {name: [float(cell) if cell else None for cell in column] for name, *column in columns}
+    except (ValueError, csv.Error) as error:
+        raise ValueError(f"{path} is not a metrics.csv of train.py ({str(error)[:100]})") from None
 
 
 def about(predictions: Path) -> dict[str, Any]:
@@ -80,13 +81,14 @@ def about(predictions: Path) -> dict[str, Any]:
     for name in ("args.json", "summary.json", "metrics.json"):  # a later file knows better
         path = predictions.parent / name
         if path.is_file():
-            try:
-                content = json.loads(path.read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise ValueError(f"{path} is not JSON ({error})") from None
+            content = read_json(path)
             if name == "args.json":
                 content = {"selected_on": content.get("select_on")}
-            known |= {key: content[key] for key in ("split", "views", "selected_on") if content.get(key)}
+            told = {key: content[key] for key in ("split", "views", "selected_on") if content.get(key)}
+            wrong = [key for key, value in told.items() if not isinstance(value, str)]
+            if wrong:
+                raise ValueError(f"{path}: {wrong[0]} is {str(told[wrong[0]])[:40]}, not a name")
+            known |= told
     return known
 
 
