@@ -168,7 +168,7 @@ def test_errors_of_compare_and_curves(tmp_path, capsys, monkeypatch):
         (["--compare", a, a, "--amp"], "--amp is for checkpoints"),
         (["--compare", a], "expected 2 arguments"),
         (["--curves", "empty"], "empty has no metrics.csv"),
-        (["--curves", "bad"], "not the metrics.csv of a run"),
+        (["--curves", "bad"], "not a metrics.csv of train.py"),
         (["--curves", "bad", "--compare", a, a], "not allowed with"),
     ):
         with pytest.raises(SystemExit) as stop:
