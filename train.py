@@ -116,10 +116,10 @@ def start(args: argparse.Namespace) -> dict[str, Any]:
     splits = build.build_data(config)
     config = replace(config, dataset=splits[0].dataset)
     with distributed.processes():
-        build.try_out(config, splits)  # finds what is wrong before a folder is made
+        setup = build.try_out(config, splits)  # finds what is wrong before a folder is made
         folder = runs.new_folder(config)
         with runs.in_use(folder, config):
-            return train(folder, config, splits)
+            return train(folder, config, splits, setup)
 
 
 def resume(args: argparse.Namespace, said: set[str]) -> dict[str, Any]:
@@ -130,12 +130,14 @@ def resume(args: argparse.Namespace, said: set[str]) -> dict[str, Any]:
         return train(args.resume, config, splits)
 
 
-def train(folder: Path, config: RunConfig, splits: list["TrainVal"]) -> dict[str, Any]:
-    """Fit every fold with every seed and sum up; done ones are kept. Several processes share them, or a single fit."""
+def train(folder: Path, config: RunConfig, splits: list["TrainVal"], setup: "Setup | None" = None) -> dict[str, Any]:
+    """Fit every fold with every seed and sum up; done ones are kept. Several processes share them, or a single fit.
+
+    setup: what was tried out, so that nothing is compiled twice.
+    """
     jobs = runs.list_jobs(folder, config, splits)
     if len(jobs) == 1:
-        return fit(jobs[0], shared=distributed.world() > 1)[0]
-    setup = None
+        return fit(jobs[0], setup, shared=distributed.world() > 1)[0]
     for job in jobs[distributed.rank() :: distributed.world()]:
         _, setup = fit(job, setup)
     distributed.meet()
@@ -155,7 +157,7 @@ def fit(job: "Job", reuse: "Setup | None" = None, shared: bool = False) -> tuple
     begun = last.exists()  # a begun fit no longer needs the checkpoint that it started from
     setup = build.build_setup(replace(config, init=None) if begun else config, data, reuse, shared)
     state, recipe, device = setup.state, config.recipe, setup.device
-    val_pixels, val_labels = torch.as_tensor(data.val.pixels).to(device), torch.as_tensor(data.val.labels)
+    val_pixels, val_labels = (torch.as_tensor(part).to(device) for part in (data.val.pixels, data.val.labels))
     writes = distributed.rank() == 0 or not shared
     lines = log.RunLog(folder, tensorboard=True, silent=not writes, resumed=begun)
     log.log_head(lines, config, data, setup, shared)
@@ -171,7 +173,7 @@ def fit(job: "Job", reuse: "Setup | None" = None, shared: bool = False) -> tuple
         while state.epoch < recipe.epochs:
             started = time.perf_counter()
             seeding.seed_torch(config.seed, state.epoch + 1, setup.loader.share[0])
-            trained = loop.train_epoch(state, setup.train_network, setup.loader, recipe, setup.amp)
+            trained = loop.train_epoch(state, setup.loss_of, setup.loader, recipe)
             rate = len(setup.loader) * setup.loader.batch_size / (time.perf_counter() - started)
             tested = loop.validate(state.tested, val_pixels, val_labels, setup.views, setup.amp) if writes else None
             tested = distributed.from_first(tested) if shared else tested

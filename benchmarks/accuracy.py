@@ -96,11 +96,11 @@ def our_epochs(data: TrainVal, recipe: Recipe, device: torch.device, options: di
     """Yield the accuracy on the tested faces after every epoch."""
     config = RunConfig(Path(options["data"]), recipe=recipe, device=str(device), seed=options["seed"])
     setup = build_setup(config, data)
-    state, labels = setup.state, torch.as_tensor(data.val.labels)
-    pixels = torch.as_tensor(data.val.pixels).to(device)
+    state = setup.state
+    pixels, labels = (torch.as_tensor(part).to(device) for part in (data.val.pixels, data.val.labels))
     for epoch in range(recipe.epochs):
         seed_torch(options["seed"], epoch + 1)
-        train_epoch(state, setup.train_network, setup.loader, recipe, setup.amp)
+        train_epoch(state, setup.loss_of, setup.loader, recipe)
         accuracy = validate(state.tested, pixels, labels, setup.views, setup.amp)["val_accuracy"]
         state.epoch += 1
         state.history.append({"val_accuracy": accuracy})

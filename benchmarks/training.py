@@ -21,9 +21,8 @@ from benchmarks.reference import (
     train_transform,
     usual_settings,
 )
-from datasets.loader import FaceLoader
 from datasets.train_val import TrainVal, limited
-from engine.build import build_setup
+from engine.build import Setup, build_setup
 from engine.config import RunConfig
 from engine.loop import train_epoch
 from models.build import build_model
@@ -55,14 +54,14 @@ def _one(data: TrainVal, model: str, device: torch.device, repeats: int, workers
     config = RunConfig(Path("-"), recipe=recipe, device=str(device))
     setup = build_setup(config, limited(data, steps * size))
     warm_up = min(WARM_UP.get(device.type, 2), steps)
-    warm = build_setup(config, limited(data, warm_up * size), setup).loader
+    warm = build_setup(config, limited(data, warm_up * size), setup)
 
     network = build_model(model, len(data.class_names)).to(device)
     optimizer = plain_optimizer(network, recipe)
     loader = plain_loader(data.train_pixels, data.train_targets, train_transform(recipe), size, workers, train=True)
 
-    def our_steps(faces: FaceLoader) -> float:
-        return seconds(device, lambda: train_epoch(setup.state, setup.train_network, faces, recipe, setup.amp))
+    def our_steps(ready: Setup) -> float:
+        return seconds(device, lambda: train_epoch(setup.state, ready.loss_of, ready.loader, recipe))
 
     def usual_steps() -> float:
         # closed at the end, so that the workers do not fill their queue beside our turn
@@ -74,7 +73,7 @@ def _one(data: TrainVal, model: str, device: torch.device, repeats: int, workers
     our_steps(warm)
     rates: dict[str, list[float]] = {"ours": [], "usual": []}
     for _ in range(repeats):
-        rates["ours"].append(steps * size / our_steps(setup.loader))
+        rates["ours"].append(steps * size / our_steps(setup))
         rates["usual"].append(steps * size / usual_steps())
     what = f"{model}, batches of {size}"
     return Row("train", what, "faces/s", tuple(rates["ours"]), tuple(rates["usual"]), more_is_better=True)

@@ -5,13 +5,21 @@ run sees the faces and the augmentations that the uninterrupted one would have s
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from datasets.augment import Augment, draw, mix, transform
+
+
+class Batch(NamedTuple):
+    """Faces as they are stored, and all that augmentation needs: tensors on the device, of one shape in every batch."""
+
+    pixels: torch.Tensor  # uint8 (rows, h, w)
+    targets: torch.Tensor  # float32 (rows, classes)
+    params: dict[str, torch.Tensor]  # random numbers as `datasets.augment.draw` makes them, for these rows
 
 
 class FaceLoader:
@@ -65,17 +73,23 @@ class FaceLoader:
         return len(self.pixels) // self.batch_size
 
     def epoch(self, epoch: int, mixing: bool = True) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """The batches of one epoch; `mixing=False` leaves MixUp and CutMix out."""
-        augment = self.augment if mixing else replace(self.augment, mixup=0.0, cutmix=0.0)
+        """The augmented batches of one epoch; `mixing=False` leaves MixUp and CutMix out."""
+        return map(self.augmented, self.batches(epoch, mixing))
+
+    def batches(self, epoch: int, mixing: bool = True) -> Iterator[Batch]:
+        """The batches of one epoch before augmentation, which training does as a part of its step."""
         rng = np.random.default_rng([self.seed, epoch])
-        views, used = augment.views, len(self) * self.batch_size
+        views, used = self.augment.views, len(self) * self.batch_size
         order = torch.from_numpy(rng.permutation(len(self.pixels))[:used]).repeat_interleave(views)
-        params = draw(augment, used, self.pixels.shape[-1], rng)
-        rows, extra = views * self.batch_size, 0  # of a batch; and how many are only there to be mixed in
+        params = draw(self.augment, used, self.pixels.shape[-1], rng)
+        if not mixing and "lam" in params:  # they stay, so that the step is the one that was compiled
+            params["lam"].fill_(1)
+            params["cut"].zero_()
+        rows = views * self.batch_size
         if self.share[1] > 1:
             own = self._own_rows(views)
             order, params = order[own], {name: value[own] for name, value in params.items()}
-            rows, extra = len(own) // len(self), views
+            rows = len(own) // len(self)
         params = {name: value.to(self.device, non_blocking=True) for name, value in params.items()}
         faces = order.to(self.device, non_blocking=True)
         for batch in (slice(start, start + rows) for start in range(0, len(order), rows)):
@@ -85,10 +99,15 @@ class FaceLoader:
                 pixels = self.pixels[order[batch]]
                 pixels = pixels.pin_memory() if self.device.type == "cuda" else pixels
                 pixels = pixels.to(self.device, non_blocking=True)
-            share = {name: value[batch] for name, value in params.items()}
-            x = transform(augment, pixels, share, self.mean, self.std)
-            x, targets = mix(x, self.targets[faces[batch]], share, before=views)
-            yield x[extra:].expand(-1, self.channels, -1, -1), targets[extra:]
+            yield Batch(pixels, self.targets[faces[batch]], {name: value[batch] for name, value in params.items()})
+
+    def augmented(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the network gets of a batch: x and targets. A pure function of tensors, which a compiler can take in."""
+        views = self.augment.views
+        x = transform(self.augment, batch.pixels, batch.params, self.mean, self.std)
+        x, targets = mix(x, batch.targets, batch.params, before=views)
+        extra = views if self.share[1] > 1 else 0  # rows that are only there to be mixed in
+        return x[extra:].expand(-1, self.channels, -1, -1), targets[extra:]
 
     def _own_rows(self, views: int) -> torch.Tensor:
         """This loader's rows of an epoch, batch after batch.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,11 +10,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from datasets.augment import Augment
-from datasets.loader import FaceLoader
+from datasets.loader import Batch, FaceLoader
 from datasets.names import FOLDS
 from datasets.storage import read_faces
 from datasets.train_val import TrainVal, limited, soften, train_val_of_run, without_soft
 from datasets.views import make_views
+from engine.compiled import BatchLoss, prepare_loss
 from engine.config import RunConfig
 from engine.evaluation.predictions import read_predictions
 from engine.predict import predict
@@ -32,10 +34,12 @@ class Setup:
 
     device: torch.device
     amp: bool
-    compiled: bool
     state: TrainState
-    train_network: Callable[[torch.Tensor], torch.Tensor]  # state.model, in DistributedDataParallel, compiled
+    network: Callable[[torch.Tensor], torch.Tensor]  # state.model, or that in DistributedDataParallel
     loader: FaceLoader
+    compute: BatchLoss  # engine.loop.batch_loss, compiled or as it is
+    loss_of: Callable[[Batch, int], tuple[torch.Tensor, torch.Tensor]]  # that, with all but (batch, side) filled in
+    how: str  # for the log: compiled or not
     views: Callable[[torch.Tensor], torch.Tensor]  # for the test after every epoch, uint8 -> float
     started_from: str  # for the log
     ancestors: list[dict[str, Any]]  # checkpoints that the weights come from, the oldest first
@@ -85,25 +89,28 @@ def build_setup(config: RunConfig, data: TrainVal, reuse: Setup | None = None, s
     device = pick_device(config.device)
     if device.type == "cuda":
         torch.cuda.set_device(device)  # for what does not ask a tensor where it lies
-    torch.backends.cudnn.benchmark = (
-        True  # on a GPU: batches have one or two shapes, so the fastest kernel is looked for
-    )
+    # On a GPU: a training step has one shape or two, so the fastest kernels are looked for
+    torch.backends.cudnn.benchmark = True
     compiled = device.type == "cuda" if config.compile is None else config.compile
+    amp = bfloat16_pays(device) if config.amp is None else config.amp
+    loader = build_loader(config, data, device, (rank(), world()) if shared else (0, 1))
     fresh, started_from, ancestors = build_network(config, data)
     if reuse:
-        model, network = reuse.state.model, reuse.train_network
+        model, network, compute, how = reuse.state.model, reuse.network, reuse.compute, reuse.how
         model.load_state_dict(fresh.state_dict())
     else:
         model = fresh.to(device, memory_format=torch.channels_last)
         network = parallel(model) if shared else model
-        network = torch.compile(network, dynamic=False) if compiled else network
+        compute, how = prepare_loss(model, network, loader, recipe, amp, compiled)
     return Setup(
         device=device,
-        amp=bfloat16_pays(device) if config.amp is None else config.amp,
-        compiled=compiled,
+        amp=amp,
         state=TrainState(model, Average(model, recipe.ema) if recipe.ema else None, build_optimizer(model, recipe)),
-        train_network=network,
-        loader=build_loader(config, data, device, (rank(), world()) if shared else (0, 1)),
+        network=network,
+        loader=loader,
+        compute=compute,
+        loss_of=partial(compute, network, loader, recipe, amp),
+        how=how,
         views=make_views(recipe.val_views, recipe.crop, mean=recipe.mean, std=recipe.std),
         started_from=started_from,
         ancestors=ancestors,
@@ -126,11 +133,13 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     others = [p for p in model.parameters() if not (p.ndim > 1 or recipe.decay_all)]
     groups = [{"params": matrices, "weight_decay": recipe.weight_decay}]
     groups += [{"params": others, "weight_decay": 0.0}] if others else []
-    fused = next(model.parameters()).device.type in ("cuda", "cpu")
+    device = next(model.parameters()).device
+    fused, on_gpu = device.type in ("cuda", "cpu"), device.type == "cuda"
+    lr = torch.tensor(recipe.lr, device=device) if on_gpu else recipe.lr  # `TrainState.set_learning_rate`
     if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=recipe.lr, betas=(recipe.momentum, 0.999), fused=fused)
+        return torch.optim.AdamW(groups, lr=lr, betas=(recipe.momentum, 0.999), fused=fused, capturable=on_gpu)
     nesterov = recipe.nesterov and recipe.momentum > 0
-    return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=nesterov, fused=fused)
+    return torch.optim.SGD(groups, lr=lr, momentum=recipe.momentum, nesterov=nesterov, fused=fused)
 
 
 def build_loader(
@@ -152,8 +161,11 @@ def build_loader(
     )
 
 
-def try_out(config: RunConfig, splits: list[TrainVal]) -> None:
-    """Build the first fit and show its network a face; ValueError for what would end it after it has begun."""
+def try_out(config: RunConfig, splits: list[TrainVal]) -> Setup:
+    """Build the first fit and show its network a face; ValueError for what would end it after it has begun.
+
+    Returns what was built, for `build_setup` to use again.
+    """
     setup = build_setup(config, splits[0], shared=world() > 1 and len(splits) * config.seeds == 1)
     recipe, face = config.recipe, splits[0].val.pixels[:1]
     side = recipe.crop
@@ -170,3 +182,4 @@ def try_out(config: RunConfig, splits: list[TrainVal]) -> None:
             f"--model {recipe.model} cannot take crops of {side} pixels ({reason}); give a larger"
             " --crop or --early-size"
         ) from None
+    return setup

@@ -97,7 +97,7 @@ def log_head(log: RunLog, config: RunConfig, data: TrainVal, setup: Setup, share
     recipe = config.recipe
     parameters = sum(p.numel() for p in setup.state.model.parameters())
     how = ["bfloat16" if setup.amp else "float32"]
-    how += (["compiled"] if setup.compiled else []) + ([f"{world()} processes"] if shared else [])
+    how += [setup.how] + ([f"{world()} processes"] if shared else [])
     log.line(
         f"{recipe.model} ({parameters / 1e6:.2f} M parameters), recipe {config.recipe_name}, seed {config.seed}, on"
         f" {describe_device(setup.device)}, {', '.join(how)}"

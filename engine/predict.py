@@ -10,7 +10,6 @@ from datasets.views import make_views
 from models.checkpoint import Classifier
 
 
-@torch.inference_mode()
 def predict(
     model: nn.Module,
     pixels: torch.Tensor | np.ndarray,
@@ -18,7 +17,19 @@ def predict(
     batch_size: int | None = None,
     amp: bool = False,
 ) -> torch.Tensor:
-    """Return float32 logits (n, classes) on the CPU, averaged over the views of every face.
+    """Return float32 logits (n, classes) on the CPU, averaged over the views of every face; see `predict_on_device`."""
+    return predict_on_device(model, pixels, views, batch_size, amp).cpu()
+
+
+@torch.inference_mode()
+def predict_on_device(
+    model: nn.Module,
+    pixels: torch.Tensor | np.ndarray,
+    views: Callable[[torch.Tensor], torch.Tensor],
+    batch_size: int | None = None,
+    amp: bool = False,
+) -> torch.Tensor:
+    """Return float32 logits (n, classes) where the network is, averaged over the views of every face.
 
     model: put into eval mode for the duration; faces go to the device its parameters are on.
     pixels: uint8 (n, h, w), on any device.
@@ -43,7 +54,7 @@ def predict(
             out = model(x.flatten(0, 1).contiguous(memory_format=torch.channels_last))
             logits.append(out.float().unflatten(0, (n, v)).mean(1))
     model.train(training)
-    return torch.cat(logits).cpu() if logits else torch.empty(0, 0)
+    return torch.cat(logits) if logits else torch.empty(0, 0)
 
 
 def classifier_logits(

@@ -10,6 +10,12 @@ from torch import nn
 
 from models.checkpoint import load_weights
 
+OF_DEVICE = (
+    "lr",
+    "fused",
+    "capturable",
+)  # settings of an optimizer that a checkpoint of another device does not change
+
 
 class Average:
     """Exponential moving average of a network's weights and buffers: `module`, a copy in eval mode.
@@ -55,6 +61,14 @@ class TrainState:
         """The network whose accuracy counts: the average, where there is one."""
         return self.ema.module if self.ema else self.model
 
+    def set_learning_rate(self, lr: float) -> None:
+        """For the next step. On a GPU the optimizer has it in a tensor, whose place a CUDA graph can remember."""
+        for group in self.optimizer.param_groups:
+            if isinstance(group["lr"], torch.Tensor):
+                group["lr"].fill_(lr)
+            else:
+                group["lr"] = lr
+
     def finish_epoch(self, row: Mapping[str, float], counts: bool) -> None:
         """Take in the row of the epoch that has just ended; `counts`: its weights are those that count so far."""
         self.epoch += 1
@@ -63,12 +77,15 @@ class TrainState:
             self.best = {"epoch": self.epoch, "accuracy": row["val_accuracy"]}
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors and plain types only."""
+        """Tensors and plain types only; the same kinds whatever the device."""
+        optimizer = self.optimizer.state_dict()
+        for group in optimizer["param_groups"]:
+            group["lr"] = float(group["lr"])
         return {
             "model": self.model.state_dict(),
             "ema": self.ema.module.state_dict() if self.ema else None,
             "ema_steps": self.ema.steps if self.ema else 0,
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": optimizer,
             "epoch": self.epoch,
             "history": self.history,
             "best": self.best,
@@ -80,5 +97,8 @@ class TrainState:
         if self.ema:
             load_weights(self.ema.module, state["ema"], source)
             self.ema.steps = state["ema_steps"]
+        own = [{key: group[key] for key in OF_DEVICE if key in group} for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state["optimizer"])
+        for group, kept in zip(self.optimizer.param_groups, own, strict=True):
+            group.update(kept)
         self.epoch, self.history, self.best = state["epoch"], list(state["history"]), dict(state["best"])

@@ -1,5 +1,7 @@
 """One epoch: what the network gets to see, and what is returned."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ from datasets.storage import read_faces
 from datasets.train_val import train_val_split
 from engine.build import build_setup, try_out
 from engine.config import RunConfig
-from engine.loop import train_epoch
+from engine.loop import batch_loss, train_epoch
 from engine.recipes import make_recipe
 
 
@@ -23,7 +25,8 @@ def seen(faces_file, epoch: int, **options) -> set[int]:
         sides.add(x.shape[-1])
         return setup.state.model.linear(x.mean((2, 3)).expand(-1, 192))
 
-    train_epoch(setup.state, network, setup.loader, recipe, amp=False)
+    loss_of = partial(batch_loss, network, setup.loader, recipe, False)
+    train_epoch(setup.state, loss_of, setup.loader, recipe)
     return sides
 
 

@@ -4,6 +4,9 @@ import torch
 
 from utils.distributed import local_rank
 
+# What PyTorch and its libraries say where memory is short, but for torch.OutOfMemoryError
+NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
+
 
 def pick_device(name: str = "auto") -> torch.device:
     """ "auto" is "cuda" where there is a GPU, and that is the process's own under torchrun, else the first one.
@@ -28,6 +31,13 @@ def pick_device(name: str = "auto") -> torch.device:
         except Exception:  # RuntimeError, AssertionError, NotImplementedError: whatever its part of PyTorch raises
             raise ValueError(f"--device {name}: PyTorch cannot compute there; use --device cpu, or auto") from None
     return device
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the device's or the host's memory is used up."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+        isinstance(error, RuntimeError) and any(text in str(error) for text in NO_MEMORY)
+    )
 
 
 def bfloat16_pays(device: torch.device) -> bool:

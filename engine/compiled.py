@@ -1,0 +1,62 @@
+"""The training step as one graph (torch.compile, CUDA graphs), and plain where that does not work."""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from datasets.loader import FaceLoader
+from engine.loop import batch_loss
+from engine.recipes import Recipe
+from utils.device import out_of_memory
+
+TRIES = 3  # steps of a trial: one compiles, the next one records its CUDA graphs, and one replays them
+
+BatchLoss = Callable[..., tuple[torch.Tensor, torch.Tensor]]  # `engine.loop.batch_loss`, or that compiled
+
+
+def prepare_loss(
+    model: nn.Module, network: Callable, loader: FaceLoader, recipe: Recipe, amp: bool, compiled: bool
+) -> tuple[BatchLoss, str]:
+    """`batch_loss` as the run will call it, and in words how: compiled, or not and why.
+
+    It is tried on every shape of batch that the run will have, so that what goes wrong does so before the first epoch.
+    The weights are left as they were. Without a compiler nothing is tried on a CPU, where a step takes long.
+    """
+    shared = loader.share[1] > 1
+
+    def trial(function: BatchLoss) -> None:
+        kept = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        model.train()
+        try:
+            batch = next(loader.batches(0))
+            for side in dict.fromkeys((recipe.early_size, 0)):
+                for _ in range(TRIES if function is not batch_loss else 1):
+                    model.zero_grad(set_to_none=True)
+                    loss, _ = function(network, loader, recipe, amp, batch, side)
+                    loss.backward()
+        finally:
+            model.zero_grad(set_to_none=True)
+            model.load_state_dict(kept)
+
+    reason = "not compiled"
+    if compiled:
+        # DistributedDataParallel is several graphs: the gradients of one travel while the next one runs
+        graphs = loader.device.type == "cuda" and not shared
+        function = torch.compile(
+            batch_loss, fullgraph=not shared, dynamic=False, mode="reduce-overhead" if graphs else None
+        )
+        skipped = torch._dynamo.utils.counters["inductor"]["cudagraph_skips"]
+        try:
+            trial(function)
+        except Exception as error:  # compilers fail in many ways
+            if out_of_memory(error):
+                raise
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            reason = f"not compiled, because that failed ({lines[0].rstrip('.')})"
+        else:
+            graphs = graphs and torch._dynamo.utils.counters["inductor"]["cudagraph_skips"] == skipped
+            return function, "compiled, CUDA graphs" if graphs else "compiled"
+    if compiled or loader.device.type != "cpu":
+        trial(batch_loss)
+    return batch_loss, reason
