@@ -116,9 +116,10 @@ def start(args: argparse.Namespace) -> dict[str, Any]:
     splits = build.build_data(config)
     config = replace(config, dataset=splits[0].dataset)
     with distributed.processes():
-        setup = build.try_out(config, splits)  # finds what is wrong before a folder is made
+        with runs.enough_memory(config):
+            setup = build.try_out(config, splits)  # finds what is wrong before a folder is made
         folder = runs.new_folder(config)
-        with runs.in_use(folder, config):
+        with runs.in_use(folder, config), runs.enough_memory(config, folder):
             return train(folder, config, splits, setup)
 
 
@@ -126,7 +127,7 @@ def resume(args: argparse.Namespace, said: set[str]) -> dict[str, Any]:
     """Continue the run in a folder with the options it was started with."""
     config, kept = resumed_config(args, said)
     splits = build.build_data(config)
-    with distributed.processes(), runs.in_use(args.resume, kept):
+    with distributed.processes(), runs.in_use(args.resume, kept), runs.enough_memory(config, args.resume):
         return train(args.resume, config, splits)
 
 

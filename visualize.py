@@ -88,7 +88,13 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
     """Parse, ask the network, draw; return what --json writes: a list of images, each with its faces."""
     parser = build_parser()
-    return run(parser, parser.parse_args(argv), visualize)
+    return run(parser, parser.parse_args(argv), visualize_in_memory)
+
+
+def visualize_in_memory(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """`visualize`, with a line of its own where memory runs out."""
+    with devices.enough_memory(f"--views {args.views}", "give --views center, fewer images, or --device cpu"):
+        return visualize(args)
 
 
 def visualize(args: argparse.Namespace) -> list[dict[str, Any]]:

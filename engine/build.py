@@ -23,7 +23,7 @@ from engine.recipes import Recipe
 from engine.state import Average, TrainState
 from models.build import build_model
 from models.checkpoint import start_from
-from utils.device import bfloat16_pays, pick_device
+from utils.device import choose_precision, out_of_memory, pick_device
 from utils.distributed import parallel, rank, world
 from utils.seed import seed_torch
 
@@ -39,7 +39,7 @@ class Setup:
     loader: FaceLoader
     compute: BatchLoss  # engine.loop.batch_loss, compiled or as it is
     loss_of: Callable[[Batch, int], tuple[torch.Tensor, torch.Tensor]]  # that, with all but (batch, side) filled in
-    how: str  # for the log: compiled or not
+    how: str  # for the log: precision, compiled or not and why
     views: Callable[[torch.Tensor], torch.Tensor]  # for the test after every epoch, uint8 -> float
     started_from: str  # for the log
     ancestors: list[dict[str, Any]]  # checkpoints that the weights come from, the oldest first
@@ -92,7 +92,7 @@ def build_setup(config: RunConfig, data: TrainVal, reuse: Setup | None = None, s
     # On a GPU: a training step has one shape or two, so the fastest kernels are looked for
     torch.backends.cudnn.benchmark = True
     compiled = device.type == "cuda" if config.compile is None else config.compile
-    amp = bfloat16_pays(device) if config.amp is None else config.amp
+    amp, precision = choose_precision(device, config.amp)
     loader = build_loader(config, data, device, (rank(), world()) if shared else (0, 1))
     fresh, started_from, ancestors = build_network(config, data)
     if reuse:
@@ -102,6 +102,7 @@ def build_setup(config: RunConfig, data: TrainVal, reuse: Setup | None = None, s
         model = fresh.to(device, memory_format=torch.channels_last)
         network = parallel(model) if shared else model
         compute, how = prepare_loss(model, network, loader, recipe, amp, compiled)
+        how = f"{precision}, {how}"
     return Setup(
         device=device,
         amp=amp,
@@ -177,6 +178,8 @@ def try_out(config: RunConfig, splits: list[TrainVal]) -> Setup:
                 setup.state.model, face, lambda pixels: F.interpolate(setup.views(pixels)[:, 0], (side, side))[:, None]
             )
     except RuntimeError as error:
+        if out_of_memory(error):
+            raise
         reason = str(error).splitlines()[0]
         raise ValueError(
             f"--model {recipe.model} cannot take crops of {side} pixels ({reason}); give a larger"

@@ -8,7 +8,7 @@ from torch import nn
 from datasets.loader import FaceLoader
 from engine.loop import batch_loss
 from engine.recipes import Recipe
-from utils.device import out_of_memory
+from utils.device import first_line, out_of_memory
 
 TRIES = 3  # steps of a trial: one compiles, the next one records its CUDA graphs, and one replays them
 
@@ -52,8 +52,7 @@ def prepare_loss(
         except Exception as error:  # compilers fail in many ways
             if out_of_memory(error):
                 raise
-            lines = str(error).strip().splitlines() or [type(error).__name__]
-            reason = f"not compiled, because that failed ({lines[0].rstrip('.')})"
+            reason = f"not compiled, because that failed ({first_line(error)})"
         else:
             graphs = graphs and torch._dynamo.utils.counters["inductor"]["cudagraph_skips"] == skipped
             return function, "compiled, CUDA graphs" if graphs else "compiled"

@@ -96,12 +96,16 @@ def log_head(log: RunLog, config: RunConfig, data: TrainVal, setup: Setup, share
     """Write what a fit begins with: network, device, train set and validation set, what selects the epoch."""
     recipe = config.recipe
     parameters = sum(p.numel() for p in setup.state.model.parameters())
-    how = ["bfloat16" if setup.amp else "float32"]
-    how += [setup.how] + ([f"{world()} processes"] if shared else [])
     log.line(
         f"{recipe.model} ({parameters / 1e6:.2f} M parameters), recipe {config.recipe_name}, seed {config.seed}, on"
-        f" {describe_device(setup.device)}, {', '.join(how)}"
+        f" {describe_device(setup.device)}, {setup.how}"
     )
+    if shared:
+        batch = setup.loader.batch_size
+        log.line(
+            f"{world()} processes: each takes {batch // world()} of a batch's {batch} faces; --batch-size and --lr"
+            f" {recipe.lr:g} are of the whole batch, nothing is scaled by their number"
+        )
     log.line(
         f"train set: {len(data.train_targets)} faces of {config.data}"
         f"{' with soft targets' if data.train_targets.ndim > 1 else ''}; validation set: {len(data.val)} of"

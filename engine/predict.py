@@ -10,6 +10,11 @@ from datasets.views import make_views
 from models.checkpoint import Classifier
 
 
+def views_at_once(device: torch.device) -> int:
+    """The usual number of views in a forward pass."""
+    return 64 if device.type == "cpu" else 1024
+
+
 def predict(
     model: nn.Module,
     pixels: torch.Tensor | np.ndarray,
@@ -40,7 +45,7 @@ def predict_on_device(
     """
     device = next(model.parameters()).device
     pixels = torch.from_numpy(np.require(pixels, requirements="W")) if isinstance(pixels, np.ndarray) else pixels
-    batch_size = batch_size or (64 if device.type == "cpu" else 1024)
+    batch_size = batch_size or views_at_once(device)
     training = model.training
     model.eval()
     logits = []

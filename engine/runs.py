@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +10,7 @@ from typing import NamedTuple
 from datasets.train_val import TrainVal
 from engine.config import RunConfig
 from engine.log import RunLog
+from utils import device
 from utils.cli import describe
 from utils.distributed import from_first, meet, rank
 from utils.files import held, remove_leftovers, write_json
@@ -54,6 +55,20 @@ def in_use(folder: Path, config: RunConfig) -> Iterator[None]:
             raise
         except OSError as error:  # a full disk, say
             raise ValueError(f"{describe(error)}; when that is mended, {how}") from error
+
+
+def enough_memory(config: RunConfig, folder: Path | None = None) -> AbstractContextManager[None]:
+    """For the duration, running out of memory is a ValueError with a way on; folder: of the run, once it has one."""
+    recipe = config.recipe
+    half = max(2, recipe.batch_size // 2)
+    smaller = f"--batch-size {half} --lr {recipe.lr * half / recipe.batch_size:g}, or --device cpu"
+    instead = f"give {smaller}"
+    if folder:
+        instead = (
+            f"once more is free: python train.py --resume {shlex.quote(str(folder))} (also with --device cpu);"
+            f" or a new run: {smaller}"
+        )
+    return device.enough_memory(f"--batch-size {recipe.batch_size}", instead)
 
 
 def list_jobs(folder: Path, config: RunConfig, splits: Sequence[TrainVal]) -> list[Job]:

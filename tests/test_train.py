@@ -241,7 +241,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(faces_file, tmp_path, capsys):
         (["--crop", "50", "--pad", "4"], "a crop of 50 pixels does not fit"),  # the test has no margin
         (["--model", "vgg11", "--crop", "28"], "--model vgg11 cannot take crops of 28"),
         (["--dataset", "ckplus"], "holds synthetic, not ckplus"),
-        (["--device", "cuda:9"], "--device cpu"),
+        (["--device", "cuda:9"], "--device cuda:9: not available here; this PyTorch sees cpu"),
         (["--device", "abacus"], "abacus"),
         (["--init", "nothing.pt"], "nothing.pt"),
         (["--lr", "-1"], "--lr"),

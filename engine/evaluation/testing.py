@@ -20,10 +20,10 @@ from engine.evaluation.metrics import (
     headline_intervals,
     sequence_accuracy,
 )
-from engine.predict import classifier_probabilities
+from engine.predict import classifier_probabilities, views_at_once
 from models.checkpoint import Classifier, find_checkpoints, load_classifier, selected_on
 from utils.cli import remark
-from utils.device import pick_device
+from utils.device import enough_memory, pick_device
 from utils.files import source_digest
 
 ENSEMBLE = "ensemble"  # of all that were given: their probabilities, averaged
@@ -210,7 +210,9 @@ def _probabilities(
 
     Without the second where one member, or not every one, has a checkpoint in the group.
     """
-    own = [classifier_probabilities(c, pixels, setup.views, setup.batch_size, setup.amp) for c in group]
+    size = setup.batch_size or views_at_once(next(group[0].model.parameters()).device)
+    with enough_memory(f"--batch-size {size}", f"give --batch-size {max(1, size // 2)}, or --device cpu"):
+        own = [classifier_probabilities(c, pixels, setup.views, size, setup.amp) for c in group]
     parts = [[p for c, p in zip(group, own, strict=True) if any(c is m for m in of)] for of in setup.members.values()]
     several = len(parts) > 1 and all(parts)
     return sum(own) / len(own), tuple(sum(part) / len(part) for part in parts) if several else ()
