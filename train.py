@@ -72,6 +72,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--amp", action=argparse.BooleanOptionalAction, help="bfloat16 (default: where hardware has it)"
     )
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, help="torch.compile (default: on a GPU)")
+    parser.add_argument(
+        "--deterministic", action="store_true", help="the same bits in every run on the same GPU, which costs speed"
+    )
     group = parser.add_argument_group("protocol")
     group.add_argument(
         "--select-on",

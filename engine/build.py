@@ -23,7 +23,7 @@ from engine.recipes import Recipe
 from engine.state import Average, TrainState
 from models.build import build_model
 from models.checkpoint import start_from
-from utils.device import choose_precision, out_of_memory, pick_device
+from utils.device import choose_precision, out_of_memory, pick_device, settle_kernels
 from utils.distributed import parallel, rank, world
 from utils.seed import seed_torch
 
@@ -86,11 +86,10 @@ def build_setup(config: RunConfig, data: TrainVal, reuse: Setup | None = None, s
             f"--schedule plateau would follow the accuracy on {data.val_name}, which is a test set; choose another"
             " schedule, or say --select-on test"
         )
+    settle_kernels(config.deterministic)
     device = pick_device(config.device)
     if device.type == "cuda":
         torch.cuda.set_device(device)  # for what does not ask a tensor where it lies
-    # On a GPU: a training step has one shape or two, so the fastest kernels are looked for
-    torch.backends.cudnn.benchmark = True
     compiled = device.type == "cuda" if config.compile is None else config.compile
     amp, precision = choose_precision(device, config.amp)
     loader = build_loader(config, data, device, (rank(), world()) if shared else (0, 1))

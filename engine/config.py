@@ -35,6 +35,7 @@ class RunConfig:
     device: str = "auto"
     amp: bool | None = None  # None: where the hardware has bfloat16
     compile: bool | None = None  # None: on a GPU
+    deterministic: bool = False
     select_on: str | None = None
     folds: str | None = None  # a number, or "all"
     fold: int | None = None

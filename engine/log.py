@@ -98,7 +98,7 @@ def log_head(log: RunLog, config: RunConfig, data: TrainVal, setup: Setup, share
     parameters = sum(p.numel() for p in setup.state.model.parameters())
     log.line(
         f"{recipe.model} ({parameters / 1e6:.2f} M parameters), recipe {config.recipe_name}, seed {config.seed}, on"
-        f" {describe_device(setup.device)}, {setup.how}"
+        f" {describe_device(setup.device)}, {setup.how}{', deterministic' if config.deterministic else ''}"
     )
     if shared:
         batch = setup.loader.batch_size

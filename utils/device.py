@@ -1,5 +1,6 @@
 """Which device, and whether lower precision pays on it."""
 
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -65,6 +66,19 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
         isinstance(error, RuntimeError) and any(text in str(error) for text in NO_MEMORY)
     )
+
+
+def settle_kernels(deterministic: bool) -> None:
+    """Before a GPU is used: look for the fastest kernels, or take those that give the same bits every time.
+
+    The search is made once for every shape of batch, and a training step has one shape or two. Operations of which
+    PyTorch has no deterministic form give a warning, not an error: the pooling of the VGGs counts as one, though its
+    windows do not overlap and so its sums have one term.
+    """
+    torch.backends.cudnn.benchmark = not deterministic
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
 
 
 @contextmanager

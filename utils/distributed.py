@@ -11,6 +11,7 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 WAIT = timedelta(days=7)  # at a meeting point: one process may have far longer folds to train than another
+PEER_IS_GONE = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")  # gloo's words
 
 
 def rank() -> int:
@@ -39,6 +40,13 @@ def processes() -> Iterator[None]:
     dist.init_process_group(backend, timeout=WAIT)
     try:
         yield
+    except RuntimeError as error:
+        if not isinstance(error, dist.DistError) and not any(text in str(error) for text in PEER_IS_GONE):
+            raise
+        raise ValueError(
+            f"another of the {world()} processes has ended, so this one (number {rank()}) ends too; the run goes on"
+            " with the same torchrun and train.py --resume DIR"
+        ) from None
     finally:
         dist.destroy_process_group()
 
