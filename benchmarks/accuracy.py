@@ -73,7 +73,7 @@ def _missed(ends: dict[str, list], reached: dict[str, list]) -> str:
 
 
 def one_side(options: dict[str, Any]) -> dict[str, Any]:
-    """Train one side in this process until it is there, or the recipe's epochs are over.
+    """Train one side in this process until it is there, the recipe's epochs are over, or options["limit"] seconds.
 
     Returns epochs, accuracy (the best) and curve: [seconds since options["started"], accuracy] after every epoch.
     """
@@ -87,7 +87,7 @@ def one_side(options: dict[str, Any]) -> dict[str, Any]:
     curve = []
     for accuracy in epochs(data, recipe, device, options):
         curve.append([time.time() - started, accuracy])
-        if accuracy >= options["target"]:
+        if accuracy >= options["target"] or curve[-1][0] >= options.get("limit", float("inf")):
             break
     return {"epochs": len(curve), "accuracy": max(accuracy for _, accuracy in curve), "curve": curve}
 

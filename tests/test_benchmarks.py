@@ -177,7 +177,7 @@ def test_ratios_say_how_many_times_better_we_are():
         (["--accuracy", "60"], "above 0 and up to 1"),
         (["--only", "train", "--models", "large"], "unknown model 'large'"),
         (["--only", "accuracy", "--data", "nowhere.h5"], "nowhere.h5 does not exist"),
-        (["--workers", "-1"], "must be 0 or more"),
+        (["--workers", "-1"], "whole number of 0 or more"),
     ],
 )
 def test_wrong_flags_are_one_line(arguments, said, capsys):

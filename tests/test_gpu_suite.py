@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import train
-from benchmarks import measure, variants
+from benchmarks import accuracy, measure, variants
 from benchmarks.__main__ import main
 from benchmarks.gpu import learning, numerics, parts, report, speed, suite
 from benchmarks.measure import recipe_for
@@ -130,6 +130,17 @@ def test_a_stopped_run_of_the_default_recipe_counts_as_far_as_it_got(tmp_path, m
     assert result["epochs"] == 10 and "--epochs 10 --lr 0.1" in " ".join(given[0])  # 40 s, 4 s each
     assert (result["accuracy"], result["epoch"], result["epochs_done"], result["epoch_seconds"]) == (0.5, 2, 3, 3)
     assert result["stopped"] == "train.py was stopped after 100 s" and result["views"] == "flip"
+
+
+def test_marks_are_read_off_one_run_that_ends_in_time(faces_file, monkeypatch):
+    monkeypatch.setattr(accuracy, "our_epochs", lambda *_: iter((0.3, 0.65, 0.7, 0.73, 0.8)))
+    options = {"model": "small", "recipe": "fast", "data": faces_file, "device": "cpu", "seed": 0, "batch_size": None}
+    options |= {"epochs": None, "marks": [0.6, 0.72], "started": time.time() - 100}
+    result = learning.seconds_to_marks(options | {"limit": 1e6})
+    assert result["epochs"] == 4 and result["best"] == 0.73
+    assert all(100 <= seconds < 200 for seconds in result["seconds"].values())
+    result = learning.seconds_to_marks(options | {"limit": 100})
+    assert result["epochs"] == 1 and result["seconds"] == {"60.0%": None, "72.0%": None}
 
 
 def test_busy_time_counts_overlapping_kernels_once():

@@ -22,11 +22,11 @@ def peak_rate(recipe: str, model: str) -> float:
 
 
 def seconds_to_marks(options: dict[str, Any]) -> dict[str, Any]:
-    """Train until the highest mark is reached or the recipe's epochs are over, testing ten-crop after every epoch.
+    """Train until the highest mark, the recipe's end or `limit` seconds, testing ten-crop after every epoch.
 
     options: what benchmarks.accuracy wants (data, device, model, recipe, lr, epochs, batch_size, seed), marks
-    (accuracies), started (time.time() of the process). Returns seconds: mark -> seconds since then, or None where it
-    was not reached; and best, epochs, curve: [seconds, accuracy] of every epoch.
+    (accuracies), started (time.time() of the process), limit. Returns seconds: mark -> seconds since then, or None
+    where it was not reached; and best, epochs, curve: [seconds, accuracy] of every epoch.
     """
     end = accuracy.one_side(options | {"side": "ours", "views": "ten", "target": max(options["marks"])})
     first = {
