@@ -19,6 +19,7 @@ from models.refusals import contents, kind_of_folder
 from utils.files import replacing
 
 FORMAT_VERSION = 1
+SUFFIXES = (".pt", ".pth", ".safetensors", ".t7", ".t8", ".tar")  # of files that a folder is asked for
 NAMED = 8  # tensors that an error names of each kind
 ABOUT = ("model_name", "recipe", "epoch", "best", "select_on", "val_views", "fold")  # of the weights, where known
 ABOUT += ("origin", "ancestors", "data_sha256")
@@ -97,7 +98,7 @@ def find_checkpoints(path: str | Path) -> list[Path]:
     if wrong := _wrong_folder(path):
         raise wrong
     inside = sorted(str(file.parent) for file in [*path.glob("*/*.pt"), *path.glob("*/*/*.pt")])
-    inside += sorted(str(file) for file in path.iterdir() if file.suffix in (".t7", ".t8", ".tar"))  # older ones
+    inside += sorted(str(file) for file in path.iterdir() if file.suffix in SUFFIXES)
     todo = f"give one of {', '.join(dict.fromkeys(inside))}" if inside else "train one with: python train.py"
     raise FileNotFoundError(f"{path} has no best.pt and no last.pt; {todo}")
 

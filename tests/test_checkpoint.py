@@ -120,7 +120,7 @@ def test_missing_file_names_those_there(path):
 def test_folder(path):
     assert load_checkpoint(path.parent)["epoch"] == load_checkpoint(path)["epoch"]
     other = path.rename(path.with_name("other.pt"))
-    assert "is a folder" in refusal(path.parent) and str(other) in refusal(path.parent)
+    assert "has no best.pt and no last.pt; give one of" in refusal(path.parent) and str(other) in refusal(path.parent)
 
 
 @pytest.mark.parametrize(
