@@ -49,7 +49,6 @@ MOST_FACES = 10**6  # hours of drawing
 
 def preprocess(args: argparse.Namespace) -> "FaceSet":
     """Read what `args` name, print what is in it and write it. Returns the faces."""
-    args.source = args.source and expand_one(args.source)
     check_output(args.output, args.source)
     start = time.perf_counter()
     faces = read_or_draw(args)
@@ -144,7 +143,8 @@ def complete(parser: Parser, args: argparse.Namespace) -> argparse.Namespace:
             parser.error(f"--dataset {OWN} needs --source DIR: a folder with <class>/ or <split>/<class>/ in it")
         args.source = Path(USUAL_SOURCES[args.dataset])
     if args.dataset == "ferplus":
-        args.labels = args.labels or Path(USUAL_VOTES)
+        args.labels = expand_one(args.labels or Path(USUAL_VOTES))
+    args.source = args.source and expand_one(args.source)
     name = args.source.resolve().name if args.dataset == OWN else args.dataset
     args.output = args.output or Path("data") / f"{name}.h5"
     if args.dataset == OWN and args.output.stem in DATASETS:
@@ -154,8 +154,7 @@ def complete(parser: Parser, args: argparse.Namespace) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> "FaceSet":
     parser = build_parser()
-    args = complete(parser, parser.parse_args(argv))
-    return run(parser, args, preprocess)
+    return run(parser, parser.parse_args(argv), lambda args: preprocess(complete(parser, args)))
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from datasets.names import EIGHT_CLASSES, SPLITS
-from datasets.photographs import Box, crop_face, find_faces, is_face_crop, whole_image
-from datasets.pictures import load_image
+from datasets.photographs import SMALL, Box, crop_face, find_faces, is_face_crop, whole_image
+from datasets.pictures import load_image, picture_endings
 from datasets.raw.tree import Picture, Tree, find_tree
 from datasets.raw.words import class_of, plain
 from datasets.storage import FaceSet, Split, check_class_names
@@ -21,7 +21,6 @@ from utils.cli import progress, remark
 from utils.files import files_digest
 
 SMALLEST = 16  # pixels; below that, no expression can be told
-FACE_PICTURE = 256  # pixels; a square picture not larger than this may be a face that the detector does not find
 SHOWN = 5  # files that a message names
 UP_TO = {"Training": 0.8, "PublicTest": 0.9, "PrivateTest": 1.0}  # of the range of a digest
 
@@ -41,6 +40,7 @@ def read_raw(
     if tree.left_out:
         say(_left_out(f"{len(tree.left_out)} pictures lie in no class folder", map(str, tree.left_out)))
     names = name_classes(tree.pictures, say)
+    check_class_names(tree.root, order_classes(names))
     faces, used, faults = [], [], []
     for picture in progress(tree.pictures, unit="picture"):
         name = picture.path.relative_to(tree.root)
@@ -63,7 +63,6 @@ def read_raw(
         raise ValueError(f"{tree.root}: faces of {len(class_names)} classes are left, two are the least")
     for folder in sorted(set(names) - there):
         say(f"warning: {folder}/ has no picture that can be used, so it is no class")
-    check_class_names(tree.root, class_names)
     labels = np.array([class_names.index(names[plain(picture.folder)]) for picture in used], np.int64)
     where = np.array(_splits(used, labels, say))
     pixels = np.stack(faces)
@@ -81,7 +80,7 @@ def find_own(source: Path) -> Tree:
         raise FileNotFoundError(f"{source} does not exist: point --source at a folder of pictures; {wanted}")
     if source.is_file():
         raise ValueError(f"{source} is a file: unpack it, if it is an archive, and point --source at the folder")
-    tree = find_tree(source)
+    tree = find_tree(source, picture_endings())
     if tree is None:
         there = ", ".join(sorted(child.name for child in source.iterdir())[:6]) or "nothing"
         raise ValueError(f"{source} holds no classes of pictures: found {there}; {wanted}")
@@ -100,7 +99,7 @@ def cut_face(image: np.ndarray, find: FindFace = find_faces) -> np.ndarray | Non
     if is_face_crop(image):
         return crop_face(image, whole_image(image), margin=0)
     box = next(iter(find(image)), None)
-    if max(h, w) <= FACE_PICTURE and max(h, w) <= 1.25 * min(h, w) and (box is None or box.w < 0.5 * min(h, w)):
+    if max(h, w) <= SMALL and max(h, w) <= 1.25 * min(h, w) and (box is None or box.w < 0.5 * min(h, w)):
         return crop_face(image, whole_image(image), margin=0)
     return None if box is None else crop_face(image, box)
 

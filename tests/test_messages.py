@@ -63,8 +63,7 @@ $ train.py --dataset ckplus
 data/ckplus.h5 does not exist: make it with `python preprocess_fer2013.py --dataset ckplus --source data/CK+48
 --output data/ckplus.h5`
 $ train.py --data data/none.h5
-data/none.h5 does not exist: make it with preprocess_fer2013.py, or with datasets.storage.write_faces if the faces
-are your own
+data/none.h5 does not exist: make it with `python preprocess_fer2013.py --dataset synthetic --output data/none.h5`
 $ train.py --data data
 data is a folder, not an HDF5 file; make the file with `python preprocess_fer2013.py --dataset fer2013 --source
 data/fer2013.csv --output data/fer2013.h5`
@@ -75,13 +74,13 @@ $ train.py --data void
 void is not an HDF5 file; make the file with `python preprocess_fer2013.py --dataset fer2013 --source void --output
 void.h5`
 $ train.py --data half.h5
-half.h5 is a damaged HDF5 file (...); make the file with preprocess_fer2013.py, or with datasets.storage.write_faces
-if the faces are your own
+half.h5 is a damaged HDF5 file (...); make the file with `python preprocess_fer2013.py --dataset folder --source DIR
+--output half.h5`, DIR with <class>/*.jpg
 $ train.py --data runs/done/best.pt
 runs/done/best.pt is not an HDF5 file; make the file with `python preprocess_fer2013.py --dataset fer2013 --source
 runs/done/best.pt --output runs/done/best.h5`
 $ train.py --dataset ckplus --data data/synthetic.h5
-data/synthetic.h5 holds synthetic, not ckplus; leave --dataset out, or give another --data
+data/synthetic.h5 holds synthetic, not ckplus; give that name, or another --data
 $ train.py --data data/synthetic.h5 --device cuda
 --device cuda: PyTorch sees no GPU here; use --device cpu, or auto
 $ train.py --data data/synthetic.h5 --device gpu
@@ -176,10 +175,9 @@ $ train.py --resume runs/done --epochs 0
 $ train.py --resume runs/folds --epochs 3
 --epochs 3: fold-01 has been finished with 1; start a new run
 $ train.py --resume runs/done --data data/none.h5
-data/none.h5 does not exist: make it with preprocess_fer2013.py, or with datasets.storage.write_faces if the faces
-are your own
+data/none.h5 does not exist: make it with `python preprocess_fer2013.py --dataset synthetic --output data/none.h5`
 $ train.py --resume runs/done --data data/synthetic-ckplus.h5
-data/synthetic-ckplus.h5 holds synthetic-ckplus, not synthetic; leave --dataset out, or give another --data
+data/synthetic-ckplus.h5 holds synthetic-ckplus, not synthetic; give that name, or another --data
 $ train.py --resume other/half-written
 other/half-written/args.json is not JSON (Expecting property name enclosed in double quotes: line 1 column 2 (char 1))
 $ train.py --resume other/newer
@@ -204,8 +202,8 @@ with a browser
 $ evaluate.py --checkpoint data/synthetic.h5
 data/synthetic.h5 is not a PyTorch checkpoint
 $ evaluate.py --checkpoint runs/done/last.pt --data none.h5
-none.h5 does not exist: make it with preprocess_fer2013.py, or with datasets.storage.write_faces if the faces are
-your own
+none.h5 does not exist: make it with `python preprocess_fer2013.py --dataset folder --source DIR --output none.h5`,
+DIR with <class>/*.jpg
 $ evaluate.py --checkpoint runs/done --data data/synthetic-ckplus.h5
 runs/done/best.pt has the classes Angry, Disgust, Fear, Happy, Sad, Surprise, Neutral, but data/synthetic-ckplus.h5
 has Angry, Disgust, Fear, Happy, Sad, Surprise, Contempt; give --data with the classes of the checkpoint (it was
@@ -215,7 +213,7 @@ runs/done/best.pt has the classes Angry, Disgust, Fear, Happy, Sad, Surprise, Ne
 has Angry, Disgust, Fear, Happy, Sad, Surprise, Contempt; give --data with the classes of the checkpoint (it was
 trained on synthetic)
 $ evaluate.py --checkpoint runs/done --dataset ckplus --data data/synthetic.h5
-data/synthetic.h5 holds synthetic, not ckplus; leave --dataset out, or give another --data
+data/synthetic.h5 holds synthetic, not ckplus; give that name, or another --data
 $ evaluate.py --checkpoint runs/done --split test
 --split 'test': data/synthetic.h5 has Training, PublicTest, PrivateTest
 $ evaluate.py --checkpoint runs/done --split data
@@ -318,7 +316,8 @@ none.csv does not exist: point --source at fer2013.csv, fer2013.tar.gz or icml_f
 needs no download
 $ preprocess_fer2013.py --source empty
 empty holds no FER2013: found nothing; it should hold fer2013.csv, icml_face_data.csv, fer2013.csv.gz,
-fer2013.tar.gz, fer2013.zip or train/<class>/ and test/<class>/ with images
+fer2013.tar.gz, fer2013.zip or train/<class>/ and test/<class>/ with images; for pictures of your own give
+--dataset folder
 $ preprocess_fer2013.py --source notes.txt
 notes.txt: no column emotion, pixels, Usage: the first line has 'some notes'; the first line must be
 emotion,pixels,Usage

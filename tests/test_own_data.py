@@ -279,7 +279,7 @@ def test_faces_are_found_in_photographs(tmp_path):
 
 
 def test_tree_without_pictures_is_none(tmp_path):
-    assert find_tree(tmp_path) is None
+    assert find_tree(tmp_path, (".jpg",)) is None
 
 
 # ---- the scripts, from end to end ----

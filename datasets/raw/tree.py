@@ -3,7 +3,7 @@
 `find_tree` finds the folder in which the splits or the classes lie; what is in the pictures is no concern here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,11 +11,6 @@ from datasets.raw.words import split_of
 from utils.files import walk_files
 
 DEPTH = 4  # folders that an archive may put around the data
-# Whether a file can be decoded is another matter: one that cannot is named.
-ENDINGS = (
-    *(".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm"),
-    *(".heic", ".heif", ".avif"),
-)
 
 
 class Picture(NamedTuple):
@@ -37,8 +32,8 @@ class Tree(NamedTuple):
 Entry = tuple[tuple[str, ...], Path]  # the parts of a file's name below some folder, and its whole path
 
 
-def find_tree(source: Path, endings: Sequence[str] = ENDINGS) -> Tree | None:
-    """The pictures below a folder with their classes and splits, or None where there is no such tree.
+def find_tree(source: Path, endings: Collection[str]) -> Tree | None:
+    """The pictures below a folder, told by their endings, with their classes and splits; None without such a tree.
 
     Raises ValueError for folders that could be meant in more than one way.
     """

@@ -88,9 +88,12 @@ def load_setup(
             remark(f"{classifier.path}: {classifier.info['origin']}")
     if data is None and dataset is None:
         data = _data_of_run(Path(classifiers[0].path))
-    dataset_told = dataset or classifiers[0].dataset
-    data = data or Path("data") / f"{dataset_told}.h5"
-    faces = read_faces(data, dataset=dataset_told)
+    if data is None:
+        expected = dataset or classifiers[0].dataset
+        data = Path("data") / f"{expected}.h5"
+    else:
+        expected = dataset  # a file that was named may be of any faces
+    faces = read_faces(data, dataset=expected)
     if dataset and dataset != faces.dataset:
         raise ValueError(f"{data} holds {faces.dataset}, not {dataset}; give that name, or another --data")
     for classifier in classifiers:
