@@ -84,7 +84,7 @@ def test_after_the_end_evaluation_is_next(start):
 
 
 def test_a_run_that_diverged_at_once_is_told_what_to_do(start, tmp_path):
-    status, said = start("--name", "x", "--lr", "1e30", "--warmup", "0")
+    status, said = start("--name", "x", "--lr", "2e9", "--warmup", "0", "--weight-decay", "100", "--batch-size", "32")
     assert status == 2 and "in epoch 1" in said and "--init" not in said
     lower = re.search(r"lower --lr, such as (\S+),", said)[1]
     assert start("--name", "y", "--lr", lower)[0] == 0
