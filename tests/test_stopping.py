@@ -15,7 +15,7 @@ from engine import loop, saving
 from models import build
 from models.checkpoint import load_checkpoint
 from tests.faults.toy import Toy
-from utils.files import held
+from utils.files import held, replacing, write_text
 
 pytest.importorskip("fcntl", reason="no file locks on this system")
 SCRIPTS = {"train.py": train.main, "evaluate.py": evaluate.main}
@@ -149,3 +149,13 @@ def test_a_clock_that_jumps_changes_nothing(start, monkeypatch):
     a, b = (load_checkpoint(f"runs/{name}/last.pt")["history"] for name in "xy")
     assert all(0 < row["seconds"] < 60 for row in b)
     assert [row["train_loss"] for row in a] == [row["train_loss"] for row in b]
+
+
+def test_what_a_killed_process_left_is_removed_and_what_is_being_written_stays(tmp_path):
+    target = tmp_path / "x.json"
+    (tmp_path / ".x.json.1-abc.tmp").write_text("half")
+    with replacing(target) as own:
+        own.write_text("first")
+        write_text(target, "second")
+        assert own.exists() and [path.name for path in tmp_path.glob("*.tmp")] == [own.name]
+    assert target.read_text() == "first" and [path.name for path in tmp_path.iterdir()] == ["x.json"]
