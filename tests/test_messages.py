@@ -167,13 +167,14 @@ $ train.py --resume notes.txt
 $ train.py --resume empty
 --resume empty: no run there (a run's folder has an args.json); there are runs/done, runs/folds
 $ train.py --resume runs/done --lr 1
---lr: fixed by the run in runs/done; start a new run with --init runs/done/best.pt
+--lr: fixed by the run in runs/done; start a new run under another --name with --init runs/done/best.pt
 $ train.py --resume runs/done --init runs/done --name x --recipe small
---init, --name, --recipe: fixed by the run in runs/done; start a new run with --init runs/done/best.pt
+--init, --name, --recipe: fixed by the run in runs/done; start a new run under another --name with --init
+runs/done/best.pt
 $ train.py --resume runs/done --epochs 0
 --epochs 0: must be above 0
 $ train.py --resume runs/folds --epochs 3
---epochs 3: fold-01 has been finished with 1; start a new run
+--epochs 3: fold-01 has been finished with 1; leave --epochs out, or start a new run under another --name
 $ train.py --resume runs/done --data data/none.h5
 data/none.h5 does not exist: make it with `python preprocess_fer2013.py --dataset synthetic --output data/none.h5`
 $ train.py --resume runs/done --data data/synthetic-ckplus.h5

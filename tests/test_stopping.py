@@ -1,5 +1,6 @@
 """How runs stop and what they advise then: every advice is a command that is run here, and works."""
 
+import itertools
 import os
 import re
 import shlex
@@ -14,7 +15,7 @@ from engine import loop, saving
 from models import build
 from models.checkpoint import load_checkpoint
 from tests.faults.toy import Toy
-from utils.files import held
+from utils.files import held, replacing, write_text
 
 pytest.importorskip("fcntl", reason="no file locks on this system")
 SCRIPTS = {"train.py": train.main, "evaluate.py": evaluate.main}
@@ -84,7 +85,7 @@ def test_after_the_end_evaluation_is_next(start):
 
 
 def test_a_run_that_diverged_at_once_is_told_what_to_do(start, tmp_path):
-    status, said = start("--name", "x", "--lr", "1e30", "--warmup", "0")
+    status, said = start("--name", "x", "--lr", "2e9", "--warmup", "0", "--weight-decay", "100", "--batch-size", "32")
     assert status == 2 and "in epoch 1" in said and "--init" not in said
     lower = re.search(r"lower --lr, such as (\S+),", said)[1]
     assert start("--name", "y", "--lr", lower)[0] == 0
@@ -142,9 +143,19 @@ def test_a_folder_that_cannot_be_written_to(start, tmp_path, monkeypatch):
 
 def test_a_clock_that_jumps_changes_nothing(start, monkeypatch):
     assert start("--name", "x")[0] == 0
-    times = iter([2e9, 1e9] * 10**6)
+    times = itertools.cycle([2e9, 1e9])
     monkeypatch.setattr("time.time", lambda: next(times))
     assert start("--name", "y")[0] == 0
     a, b = (load_checkpoint(f"runs/{name}/last.pt")["history"] for name in "xy")
     assert all(0 < row["seconds"] < 60 for row in b)
     assert [row["train_loss"] for row in a] == [row["train_loss"] for row in b]
+
+
+def test_what_a_killed_process_left_is_removed_and_what_is_being_written_stays(tmp_path):
+    target = tmp_path / "x.json"
+    (tmp_path / ".x.json.1-abc.tmp").write_text("half")
+    with replacing(target) as own:
+        own.write_text("first")
+        write_text(target, "second")
+        assert own.exists() and [path.name for path in tmp_path.glob("*.tmp")] == [own.name]
+    assert target.read_text() == "first" and [path.name for path in tmp_path.iterdir()] == ["x.json"]

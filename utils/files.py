@@ -47,7 +47,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
         cause = _system_error(error)
         if cause is None:
             raise
-        raise type(cause)(cause.errno, os.strerror(cause.errno), str(path)) from error
+        of_it = cause.filename in (None, str(temporary))  # a write that failed names no file
+        raise type(cause)(cause.errno, os.strerror(cause.errno), str(path) if of_it else cause.filename) from error
     finally:
         temporary.unlink(missing_ok=True)
         if fcntl:

@@ -68,8 +68,10 @@ def main() -> int:
                 moments = random.Random(args.seed)
                 counts[name, f"random {kind}"] += place.try_moments(kind, share, moments, place.run, place.seconds)
             if args.starts and name == "train":
+                place.clear()
                 began = time.monotonic()
-                assert place.start(place.scene.argv, NONE).status == 0
+                straight = place.start(place.scene.argv, NONE)
+                assert straight.status == 0, straight
                 longest = time.monotonic() - began
                 counts[name, "start"] += place.try_moments("kill", args.starts, random.Random(0), place.start, longest)
             print(f"{name}: {place.seconds:.1f} s, {place.straight.events} places; {_said(counts, name)}", flush=True)
