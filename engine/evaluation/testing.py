@@ -92,7 +92,9 @@ def load_setup(
     data = data or Path("data") / f"{dataset_told}.h5"
     faces = read_faces(data, dataset=dataset_told)
     if dataset and dataset != faces.dataset:
-        raise ValueError(f"{data} holds {faces.dataset}, not {dataset}; give that name, or another --data")
+        raise ValueError(
+            f"{data} holds {faces.dataset}, not {dataset}; give --dataset {faces.dataset}, or another --data"
+        )
     for classifier in classifiers:
         if classifier.class_names != faces.class_names:
             raise ValueError(
