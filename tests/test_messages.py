@@ -330,7 +330,8 @@ none.csv does not exist: point --source at fer2013.csv, fer2013.tar.gz or icml_f
 needs no download
 $ preprocess_fer2013.py --source empty
 empty holds no FER2013: found nothing; it should hold fer2013.csv, icml_face_data.csv, fer2013.csv.gz,
-fer2013.tar.gz, fer2013.zip or train/<class>/ and test/<class>/ with images
+fer2013.tar.gz, fer2013.zip or train/<class>/ and test/<class>/ with images; for pictures of your own give --dataset
+folder
 $ preprocess_fer2013.py --source notes.txt
 notes.txt: no column emotion, pixels, Usage: the first line has 'some notes'; the first line must be
 emotion,pixels,Usage
