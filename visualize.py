@@ -160,7 +160,9 @@ def find_faces(paths: list[Path], *how: Any) -> list[Any]:
     for path in paths:
         try:
             if path.is_dir():
-                raise ValueError(f"no image in {path}")
+                raise ValueError(
+                    f"no image in {path}; give a folder with pictures in it (.jpg, .png, ...), or a picture"
+                )
             found.append(annotate.detect(path, *how))
         except photographs.NoDetector:
             raise

@@ -43,7 +43,7 @@ def load_image(path: str | Path) -> np.ndarray:
     """
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"no image {path}")
+        raise FileNotFoundError(f"no image {path}; give the path of one that is there")
     if path.is_dir():
         raise ValueError(f"{path} is a folder, not an image")
     if path.stat().st_size == 0:

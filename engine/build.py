@@ -50,7 +50,8 @@ def build_data(config: RunConfig) -> list[TrainVal]:
     faces = read_faces(config.data, dataset=config.dataset)
     if config.dataset not in (None, faces.dataset):
         raise ValueError(
-            f"{config.data} holds {faces.dataset}, not {config.dataset}; give that name, or another --data"
+            f"{config.data} holds {faces.dataset}, not {config.dataset}; give --dataset {faces.dataset},"
+            " or another --data"
         )
     faces = without_soft(faces) if config.hard_labels else faces
     folds = FOLDS if config.folds == "all" else int(config.folds or 0)

@@ -137,7 +137,7 @@ def _checked(kind: type, values: dict[str, Any], path: Path) -> Any:
     unknown = sorted(set(values) - set(hints))
     if unknown:
         raise ValueError(
-            f"{path} has {', '.join(unknown)}, which this code does not know; was it made by another version?"
+            f"{path} has {', '.join(unknown)[:100]}, which this code does not know; was it made by another version?"
         )
     for name, wanted in hints.items():
         if name not in values:
@@ -147,5 +147,5 @@ def _checked(kind: type, values: dict[str, Any], path: Path) -> Any:
         if wanted is float and isinstance(values[name], int):
             values[name] = float(values[name])
         if not isinstance(values[name], wanted):
-            raise ValueError(f"{path}: {name} is {values[name]!r}, not {getattr(wanted, '__name__', wanted)}")
+            raise ValueError(f"{path}: {name} is {repr(values[name])[:60]}, not {getattr(wanted, '__name__', wanted)}")
     return kind(**values)

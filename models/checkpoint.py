@@ -213,6 +213,12 @@ def load_classifier(path: str | Path, device: str | torch.device = "cpu") -> Cla
     model = _build(state)
     model.load_state_dict(state.get("ema") or state["model"])
     model = model.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+    crop, channels = state["inputs"]["crop"], state["inputs"]["channels"]
+    if crop < 40:  # what networks are made for
+        try:
+            model(torch.zeros(1, channels, crop, crop, device=device))
+        except RuntimeError:
+            raise ValueError(f"{path}: its network cannot take the crops of {crop} pixels that it asks for") from None
     info = {key: state[key] for key in ABOUT if key in state}
     return Classifier(model, tuple(state["class_names"]), state["dataset"], state["inputs"], str(path), info)
 

@@ -263,6 +263,6 @@ def _size(tensors: Mapping[str, torch.Tensor], name: str, dim: int, default: int
 
 def _number(value: Any) -> int | float | None:
     """A plain number; PyTorch since 0.4 made tensors of some."""
-    if isinstance(value, torch.Tensor) and value.numel() == 1:
+    if isinstance(value, torch.Tensor) and value.numel() == 1 and value.device.type == "cpu":
         value = value.item()
     return value if isinstance(value, int | float) else None

@@ -55,7 +55,7 @@ $ train.py --model vgg11 --crop 28 --data data/synthetic.h5
 $ train.py --pool avg4 --model small --data data/synthetic.h5
 --pool avg4 is for the ResNets and VGGs; small has global pooling only
 $ train.py --model timm:lenet --data data/synthetic.h5
-timm could not build 'lenet': Unknown model (lenet); similar names: ...
+timm has no network 'lenet'; similar names: ...
 $ train.py
 data/fer2013.h5 does not exist: make it with `python preprocess_fer2013.py --dataset fer2013 --source
 data/fer2013.csv --output data/fer2013.h5`
@@ -63,7 +63,8 @@ $ train.py --dataset ckplus
 data/ckplus.h5 does not exist: make it with `python preprocess_fer2013.py --dataset ckplus --source data/CK+48
 --output data/ckplus.h5`
 $ train.py --data data/none.h5
-data/none.h5 does not exist: make it with `python preprocess_fer2013.py --dataset synthetic --output data/none.h5`
+data/none.h5 does not exist: make it with `python preprocess_fer2013.py --dataset folder --source DIR --output
+data/none.h5`, DIR with <class>/*.jpg
 $ train.py --data data
 data is a folder, not an HDF5 file; make the file with `python preprocess_fer2013.py --dataset fer2013 --source
 data/fer2013.csv --output data/fer2013.h5`
@@ -80,7 +81,7 @@ $ train.py --data runs/done/best.pt
 runs/done/best.pt is not an HDF5 file; make the file with `python preprocess_fer2013.py --dataset fer2013 --source
 runs/done/best.pt --output runs/done/best.h5`
 $ train.py --dataset ckplus --data data/synthetic.h5
-data/synthetic.h5 holds synthetic, not ckplus; give that name, or another --data
+data/synthetic.h5 holds synthetic, not ckplus; give --dataset synthetic, or another --data
 $ train.py --data data/synthetic.h5 --device cuda
 --device cuda: PyTorch sees no GPU here; use --device cpu, or auto
 $ train.py --data data/synthetic.h5 --device gpu
@@ -157,7 +158,8 @@ the --model of its checkpoint
 $ train.py --data data/synthetic.h5 --init half.pt
 half.pt is truncated or not a PyTorch checkpoint (...); fetch it again
 $ train.py --data data/synthetic.h5 --init notes.txt
-notes.txt is truncated or not a PyTorch checkpoint (pop from empty list); fetch it again
+notes.txt is not a PyTorch checkpoint: it is text ("some notes"); give a checkpoint that train.py wrote
+(runs/<name>/best.pt), or one of the older repositories of README.md
 $ train.py --data data/synthetic.h5 --init empty
 empty has no best.pt and no last.pt; train one with: python train.py
 $ train.py --resume runs/none
@@ -178,9 +180,10 @@ $ train.py --resume runs/folds --epochs 3
 $ train.py --resume runs/done --data data/none.h5
 data/none.h5 does not exist: make it with `python preprocess_fer2013.py --dataset synthetic --output data/none.h5`
 $ train.py --resume runs/done --data data/synthetic-ckplus.h5
-data/synthetic-ckplus.h5 holds synthetic-ckplus, not synthetic; give that name, or another --data
+data/synthetic-ckplus.h5 holds synthetic-ckplus, not synthetic; give --dataset synthetic-ckplus, or another --data
 $ train.py --resume other/half-written
-other/half-written/args.json is not JSON (Expecting property name enclosed in double quotes: line 1 column 2 (char 1))
+other/half-written/args.json is not JSON (Expecting property name enclosed in double quotes: line 1 column 2 (char
+1))
 $ train.py --resume other/newer
 other/newer/args.json has colour, which this code does not know; was it made by another version?
 $ train.py --resume other/edited
@@ -192,19 +195,21 @@ runs has no best.pt and no last.pt; give one of runs/done, runs/folds/fold-01, r
 $ evaluate.py --checkpoint empty
 empty has no best.pt and no last.pt; train one with: python train.py
 $ evaluate.py --checkpoint notes.txt
-notes.txt is truncated or not a PyTorch checkpoint (pop from empty list); fetch it again
+notes.txt is not a PyTorch checkpoint: it is text ("some notes"); give a checkpoint that train.py wrote
+(runs/<name>/best.pt), or one of the older repositories of README.md
 $ evaluate.py --checkpoint void
-void is truncated or not a PyTorch checkpoint (EOFError); fetch it again
+void is not a PyTorch checkpoint: it is empty; fetch it again
 $ evaluate.py --checkpoint half.pt
 half.pt is truncated or not a PyTorch checkpoint (...); fetch it again
 $ evaluate.py --checkpoint page.html
-page.html is not a PyTorch checkpoint: it is a web page, perhaps one that asks to confirm a download; fetch the file
-with a browser
+page.html is not a PyTorch checkpoint: it is a web page, perhaps one that asks to sign in or to confirm a download;
+fetch the file with a browser
 $ evaluate.py --checkpoint data/synthetic.h5
-data/synthetic.h5 is not a PyTorch checkpoint
+data/synthetic.h5 is not a PyTorch checkpoint: it is an HDF5 file: faces, or a network of another library; faces are
+given with --data; give a checkpoint that train.py wrote (runs/<name>/best.pt), or one of the older repositories of
+README.md
 $ evaluate.py --checkpoint runs/done/last.pt --data none.h5
-none.h5 does not exist: make it with `python preprocess_fer2013.py --dataset folder --source DIR --output none.h5`,
-DIR with <class>/*.jpg
+none.h5 does not exist: make it with `python preprocess_fer2013.py --dataset synthetic --output none.h5`
 $ evaluate.py --checkpoint runs/done --data data/synthetic-ckplus.h5
 runs/done/best.pt has the classes Angry, Disgust, Fear, Happy, Sad, Surprise, Neutral, but data/synthetic-ckplus.h5
 has Angry, Disgust, Fear, Happy, Sad, Surprise, Contempt; give --data with the classes of the checkpoint (it was
@@ -214,7 +219,7 @@ runs/done/best.pt has the classes Angry, Disgust, Fear, Happy, Sad, Surprise, Ne
 has Angry, Disgust, Fear, Happy, Sad, Surprise, Contempt; give --data with the classes of the checkpoint (it was
 trained on synthetic)
 $ evaluate.py --checkpoint runs/done --dataset ckplus --data data/synthetic.h5
-data/synthetic.h5 holds synthetic, not ckplus; give that name, or another --data
+data/synthetic.h5 holds synthetic, not ckplus; give --dataset synthetic, or another --data
 $ evaluate.py --checkpoint runs/done --split test
 --split 'test': data/synthetic.h5 has Training, PublicTest, PrivateTest
 $ evaluate.py --checkpoint runs/done --split data
@@ -241,6 +246,14 @@ $ evaluate.py --checkpoint runs/done --convert empty
 --convert empty is a folder; give a file's name, such as empty/small.pt
 $ evaluate.py --checkpoint runs/done --convert x.pt --split PrivateTest
 --split is for testing, and --convert tests nothing; leave it out
+$ evaluate.py --checkpoint runs/done --export x.onnx --data data/synthetic.h5
+--data is for testing, and --export tests nothing; leave it out
+$ evaluate.py --checkpoint runs/done --export none/x.onnx
+--export none/x.onnx: there is no folder none; make it, or give another
+$ evaluate.py --checkpoint runs/done --export x.pb
+--export x.pb: the name ends in .onnx or .pt2, which says what to write
+$ evaluate.py --checkpoint runs/done --report page.pdf
+--report page.pdf: give the name of a file that ends in .html
 $ evaluate.py
 data/fer2013.h5 does not exist: make it with `python preprocess_fer2013.py --dataset fer2013 --source
 data/fer2013.csv --output data/fer2013.h5`
@@ -279,15 +292,15 @@ word.csv, line 2, column label: 'Happy' is not 0 to 1
 $ plot_confusion_matrix.py --predictions logits.csv
 logits.csv: row 0 is no probability distribution: [ 3. -1.]; for logits, apply softmax first
 $ plot_confusion_matrix.py --predictions short.csv
-short.csv, line 3, column yes: 'nan' is not a number
+short.csv, line 3, column yes: an empty cell is not a number
 $ visualize.py --image none.jpg
-no image none.jpg; give one, or a folder of them, with --image
+no image none.jpg; give the path of one that is there
 $ visualize.py --image empty
-no image in empty; taken are .jpg, .jpeg, .png, .bmp, .webp
+no image in empty; give a folder with pictures in it (.jpg, .png, ...), or a picture
 $ visualize.py --image notes.txt
 notes.txt is not an image that can be read; save it as JPEG or PNG
 $ visualize.py --image void
-void is not an image that can be read; save it as JPEG or PNG
+void is empty; fetch it again
 $ visualize.py --checkpoint none.pt
 no checkpoint none.pt; train one with: python train.py (or make demo); in that folder: half.pt
 $ visualize.py --detect off --margin 0.1
@@ -303,7 +316,7 @@ cannot write empty: it is a folder; give a file's name
 $ visualize.py --output v.png --json v.png
 --output and --json are both v.png; give two names
 $ visualize.py --image data
-no image in data; taken are .jpg, .jpeg, .png, .bmp, .webp
+no image in data; give a folder with pictures in it (.jpg, .png, ...), or a picture
 $ preprocess_fer2013.py
 data/fer2013.csv does not exist: point --source at fer2013.csv, fer2013.tar.gz or icml_face_data.csv of the Kaggle
 contest 'challenges-in-representation-learning-facial-expression-recognition-challenge', or try --dataset synthetic,
@@ -317,8 +330,8 @@ none.csv does not exist: point --source at fer2013.csv, fer2013.tar.gz or icml_f
 needs no download
 $ preprocess_fer2013.py --source empty
 empty holds no FER2013: found nothing; it should hold fer2013.csv, icml_face_data.csv, fer2013.csv.gz,
-fer2013.tar.gz, fer2013.zip or train/<class>/ and test/<class>/ with images; for pictures of your own give
---dataset folder
+fer2013.tar.gz, fer2013.zip or train/<class>/ and test/<class>/ with images; for pictures of your own give --dataset
+folder
 $ preprocess_fer2013.py --source notes.txt
 notes.txt: no column emotion, pixels, Usage: the first line has 'some notes'; the first line must be
 emotion,pixels,Usage

@@ -18,6 +18,7 @@ FOLDERS = ("anger", "disgust", "fear", "happy", "sadness", "surprise", "contempt
 IMAGES = (".png", ".jpg", ".jpeg")
 PERSON = re.compile(r"S\d+")
 NAME = re.compile(r"(S\d+)_(\d+)_(\d+)")
+LARGEST = 4_000_000  # pixels of a frame; the original has 640x490
 DEPTH = 3  # folders below --source in which the data is looked for
 
 
@@ -120,6 +121,8 @@ def read_image(path: Path, mode: str) -> np.ndarray:
     """An image in Pillow's mode L or RGB: uint8 (h, w) or (h, w, 3)."""
     try:
         with Image.open(path) as image:
+            if image.width * image.height > LARGEST:
+                raise ValueError(f"{image.width}x{image.height} pixels are no frame of CK+")
             return np.asarray(image.convert(mode))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow's, on damaged files
         raise ValueError(f"{path} cannot be read as an image ({error}): unpack it again") from error

@@ -131,6 +131,9 @@ def _check_header(path: Path) -> None:
     with open(path, newline="", encoding="utf-8-sig") as file:
         names = next((row for row in csv.reader(file) if row), [])
     wrong = [name for i, name in enumerate(names) if name in names[:i] or not name.strip()]
+    long = [name for name in names if len(name) > 100]
+    if long:
+        raise ValueError(f"{path} is not a predictions.csv: a column's name has {len(long[0])} letters")
     if wrong:
         what = f"two columns are called {wrong[0][:40]!r}" if wrong[0].strip() else "a column has no name"
         raise ValueError(f"{path} is not a predictions.csv: {what}")

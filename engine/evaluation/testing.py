@@ -95,7 +95,9 @@ def load_setup(
         expected = dataset  # a file that was named may be of any faces
     faces = read_faces(data, dataset=expected)
     if dataset and dataset != faces.dataset:
-        raise ValueError(f"{data} holds {faces.dataset}, not {dataset}; give that name, or another --data")
+        raise ValueError(
+            f"{data} holds {faces.dataset}, not {dataset}; give --dataset {faces.dataset}, or another --data"
+        )
     for classifier in classifiers:
         if classifier.class_names != faces.class_names:
             raise ValueError(

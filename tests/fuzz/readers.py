@@ -314,7 +314,9 @@ def make_hdf5(place: Path, rng: random.Random) -> Path:
                 del file[key]
                 file[key] = rng.choice(arrays)
             elif how == 2:
-                file.move(key, rng.choice(("x", "Test_pixel", "Training_pixel ", "data_pixel")))
+                name = rng.choice(("x", "Test_pixel", "Training_pixel ", "data_pixel"))
+                if name not in file:
+                    file.move(key, name)
             elif how == 3:
                 file.attrs[rng.choice(list(file.attrs))] = rng.choice(attributes)
             else:
