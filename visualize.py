@@ -210,6 +210,7 @@ def watch(args: argparse.Namespace) -> dict[str, Any]:
         video.check_film(output)
     check_outputs([path for path in (output, args.csv) if path], [Path(args.video)])
     classifier = load_classifier(args)
+    frames, rate = video.open_film(args.video)
     if not window and not args.output:
         note(f"no window here; written is {output or args.csv}, Ctrl-C ends it")
 
@@ -217,7 +218,7 @@ def watch(args: argparse.Namespace) -> dict[str, Any]:
         return predict.classifier_probabilities(classifier, crops, VIEWS_OF_FILM)
 
     names, size = classifier.class_names, classifier.inputs["size"]
-    done = video.look_at_film(args.video, classify, names, size, output, args.csv, args.every, window)
+    done = video.look_at_film(frames, rate, classify, names, size, output, args.csv, args.every, window)
     print(video.describe_run(done, output, args.csv))
     return done
 

@@ -51,7 +51,7 @@ def search_fine(gray: np.ndarray) -> np.ndarray:
     else:
         scale = min(1.0, max(high / max(h, w), WINDOW / SMALLEST))
     small = _equalized(_resized(gray, scale))
-    smallest = max(WINDOW, round(SMALLEST * min(1.0, scale)))
+    smallest = max(WINDOW, round(SMALLEST * scale))
     boxes = _detect(CASCADE, small, STEP, NEIGHBOURS, smallest)[0]
     sure = boxes[:, 2] >= SURE * min(small.shape)
     kept = [box for box, good in zip(boxes, sure, strict=True) if good or len(search_near(small, box, SECOND))]

@@ -8,6 +8,7 @@ import numpy as np
 from datasets.photographs import Box, overlap
 
 SAME = 0.3  # intersection over union from which a box is the face of the frame before
+STILL = 0.6  # and from which it has hardly moved, so that its box is averaged as well
 SMOOTHING = 0.15  # seconds in which the mean of the probabilities forgets two thirds
 LEAD = 0.1  # by which another expression must be ahead before the label changes
 KEPT = 0.4  # seconds for which a face that is not found stays where it was
@@ -27,7 +28,9 @@ class Track:
     def update(self, box: Box, probabilities: np.ndarray, seconds: float) -> None:
         """Follow the box and take the probabilities into the mean."""
         new = 1 - np.exp(-(seconds - self.seen) / SMOOTHING)
-        self.box, self.seen = box, seconds
+        follow = 1 if iou(self.box, box) < STILL else 0.4
+        self.box = Box(*(round((1 - follow) * old + follow * there) for old, there in zip(self.box, box, strict=True)))
+        self.seen = seconds
         self.probabilities = (1 - new) * self.probabilities + new * probabilities
         best = int(self.probabilities.argmax())
         if best != self.label and self.probabilities[best] >= self.probabilities[self.label] + LEAD:

@@ -1,6 +1,6 @@
 """Films and cameras: find and follow the faces, ask the network, draw, write.
 
-summary = look_at_film("film.mp4", classify, class_names, 48, output=Path("out.mp4"))
+summary = look_at_film(*open_film("film.mp4"), classify, class_names, 48, output=Path("out.mp4"))
 """
 
 import contextlib
@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from datasets import cascades
-from datasets.photographs import MARGIN, Box, clip, crop_face, find_faces, to_gray
+from datasets.photographs import MARGIN, Box, clip, crop_face, drop_nested, find_faces, to_gray
 from engine.figures.film import draw_frame
-from engine.tracking import Tracker
+from engine.tracking import SAME, Tracker, iou
 from utils.files import replacing
 
 CODECS = {".mp4": "mp4v", ".mkv": "mp4v", ".avi": "MJPG", ".mov": "mp4v"}
@@ -65,7 +65,7 @@ def look_at_film(
                 if frame.number % every == 0:
                     whole = frame.seconds - searched >= SEARCH
                     searched = frame.seconds if whole else searched
-                    boxes = find_faces(frame.rgb) if whole else follow_faces(frame.rgb, tracker)
+                    boxes = follow_faces(frame.rgb, tracker, find_faces(frame.rgb) if whole else [])
                     crops = np.array([crop_face(frame.rgb, box, MARGIN, size) for box in boxes], np.uint8)
                     tracker.update(boxes, classify(crops) if boxes else np.empty((0, len(class_names))), frame.seconds)
                     write_scores(frame, tracker)
@@ -90,18 +90,21 @@ def look_at_film(
     return {"frames": seen, "seconds": time.perf_counter() - begun, "faces": tracker.count, "stopped": stopped}
 
 
-def follow_faces(rgb: np.ndarray, tracker: Tracker) -> list[Box]:
-    """The faces of the frame before, each looked for near its place; one that is not found there is left out."""
-    gray, boxes = to_gray(rgb), []
+def follow_faces(rgb: np.ndarray, tracker: Tracker, found: list[Box]) -> list[Box]:
+    """The boxes found and, near its last place, each face that is not among them; one that is not there is left out."""
+    gray, boxes = to_gray(rgb), list(found)
     for track in tracker.tracks:
-        near = cascades.search_near(gray, track.box)
-        if len(near):
-            boxes.append(Box(*map(round, near[0].tolist())))
-    return boxes
+        if all(iou(track.box, box) < SAME for box in found):
+            near = cascades.search_near(gray, track.box)
+            boxes += [Box(*map(round, box)) for box in near[:1].tolist()]
+    return drop_nested(boxes)
 
 
 def open_film(source: str) -> tuple[Iterator[Frame], float]:
-    """The frames of a file or of a camera (a number), and how many there are in a second."""
+    """The frames of a file or of a camera (a number), and how many there are in a second.
+
+    Raises FileNotFoundError or ValueError for what is no film and a camera that is not there.
+    """
     cv2 = _cv2()
     camera = int(source) if source.isdigit() else None
     if camera is None and not os.path.exists(source):
