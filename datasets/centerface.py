@@ -15,14 +15,15 @@ import numpy as np
 from PIL import Image
 
 FILE = "centerface.onnx"
-SIDES = (320, 640, 1280)  # pixels of the square that the network sees: the first that the picture fits into
+SIDES = (320, 640, 1280)  # pixels of the square that the network sees
+REDUCED = 2.5  # the first side is taken for which the picture is not larger than so many times
 COARSE = 320  # and where that shows no face, one in which a face that fills the picture is not too large
 BORDER = 0.1  # of the square, on every side
 SCORE, OVERLAP = 0.5, 0.3  # least score of a box, and what it may share (intersection over union) with a better one
 OUTPUTS = ("537", "538", "539", "540")  # heat (1, 1, h, w), log size (1, 2, h, w), offset (1, 2, h, w), landmarks
 STRIDE = 4
 # Its boxes are higher than wide, and their mean side is this fraction of the squares that the cascade draws.
-OF_CASCADE = 0.92
+OF_CASCADE = 0.88
 
 
 @functools.cache
@@ -35,7 +36,7 @@ def weights() -> Path | None:
 
 def search(rgb: np.ndarray) -> np.ndarray:
     """Faces in uint8 (h, w, 3), also turned aside, tilted or cut: squares like the cascades', float (n, 4), x y w h."""
-    side = next((side for side in SIDES if side * (1 - 2 * BORDER) >= max(rgb.shape[:2])), SIDES[-1])
+    side = next((side for side in SIDES if side * REDUCED >= max(rgb.shape[:2])), SIDES[-1])
     found = _search(rgb, side)
     return found if len(found) or side == COARSE else _search(rgb, COARSE)
 
