@@ -24,7 +24,7 @@ from utils.cli import Parser, describe, expand, expand_one, file_path, lazy_modu
 from utils.files import check_writable, write_json
 
 annotate = lazy_module("engine.annotate")
-photographs = lazy_module("datasets.photographs")
+cascades = lazy_module("datasets.cascades")
 pictures = lazy_module("datasets.pictures")
 faces = lazy_module("engine.figures.faces")
 face_table = lazy_module("engine.face_table")
@@ -171,7 +171,7 @@ def find_faces(paths: list[Path], *how: Any) -> list[Any]:
             if path.is_dir():
                 raise ValueError(f"no image in {path}")
             found.append(annotate.detect(path, *how))
-        except photographs.NoDetector:
+        except cascades.NoDetector:
             raise
         except (ValueError, OSError) as error:
             if len(paths) == 1:

@@ -1,6 +1,6 @@
-"""From an image file to 48x48 faces: decode it, find the faces, crop them as FER2013 and CK+48 are cropped.
+"""Faces in photographs: find them, crop them as FER2013 and CK+48 are cropped.
 
-    image = load_image("photo.jpg")
+    image = datasets.pictures.load_image("photo.jpg")
     faces = [crop_face(image, box) for box in find_faces(image)]
 
 Only finding faces needs OpenCV.
@@ -12,10 +12,7 @@ import numpy as np
 from PIL import Image
 
 from datasets import cascades, centerface
-from datasets.cascades import CASCADE, NoDetector
-from datasets.pictures import load_image
-
-__all__ = ["CASCADE", "Box", "NoDetector", "best_detector", "crop_face", "find_faces", "load_image", "whole_image"]
+from datasets.cascades import CASCADE
 
 # Fraction of the box that is added on every side. Both data sets are crops of such a detector: run on enlarged
 # FER2013 and CK+48 faces, CASCADE draws boxes of 0.958 and 0.964 (medians) of the image's side, centred.
@@ -45,7 +42,8 @@ def find_faces(image: np.ndarray, detector: str = CASCADE) -> list[Box]:
     image: uint8, RGB (h, w, 3) or gray (h, w).
     detector: CASCADE (frontal faces, from 40 pixels up) or centerface.FILE (also in profile).
     A face mostly inside a larger one is dropped. Boxes are about the face and may reach beyond the image, where
-    `crop_face` repeats its border; `clip` cuts them. Raises NoDetector if OpenCV is missing or has no cascades.
+    `crop_face` repeats its border; `clip` cuts them. Raises `cascades.NoDetector` if OpenCV is missing or has no
+    cascades.
     """
     if detector == centerface.FILE:
         found = centerface.search(np.repeat(image[..., None], 3, 2) if image.ndim == 2 else image)
