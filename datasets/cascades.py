@@ -21,7 +21,7 @@ WINDOW = 24  # pixels; what the cascades were trained on is not larger
 SMALLEST = 40  # pixels of the original; smaller faces are not looked for
 LONG_SIDE = (640, 1280)  # pixels; pictures are enlarged (at most twice) or reduced to that, if no small face gets lost
 STEP, NEIGHBOURS = 1.1, 5  # scale step, neighbouring hits needed
-SURE = 1 / 8  # of the short side; smaller boxes are confirmed
+SURE, SURE_HITS = 1 / 8, 12  # of the short side, hits; a box below either is confirmed
 
 # Where nothing is found: tilted copies of a coarse picture with a border, so that a face that fills it, is cut at the
 # chin or lies aslant is seen. A picture without a face has no hit here at all, so one or two are enough.
@@ -29,7 +29,7 @@ COARSE, BORDER, TILTS = 320, 0.2, (0, -18, 18)  # pixels of the long side; of th
 COARSE_STEP, COARSE_NEIGHBOURS, COARSE_SMALLEST = 1.1, 2, 1 / 5
 
 # Near a box: what is looked at on each side of it, as a fraction of it; pixels that it is reduced or enlarged to
-NEAR, NEAR_SIDE, NEAR_STEP, NEAR_NEIGHBOURS = 0.4, 64, 1.08, 3
+NEAR, NEAR_SIDE, NEAR_STEP, NEAR_NEIGHBOURS = 0.4, 64, 1.08, 4
 
 
 class NoDetector(ValueError):
@@ -52,10 +52,24 @@ def search_fine(gray: np.ndarray) -> np.ndarray:
         scale = min(1.0, max(high / max(h, w), WINDOW / SMALLEST))
     small = _equalized(_resized(gray, scale))
     smallest = max(WINDOW, round(SMALLEST * scale))
-    boxes = _detect(CASCADE, small, STEP, NEIGHBOURS, smallest)[0]
-    sure = boxes[:, 2] >= SURE * min(small.shape)
-    kept = [box for box, good in zip(boxes, sure, strict=True) if good or len(search_near(small, box, SECOND))]
+    boxes, hits = _detect(CASCADE, small, STEP, NEIGHBOURS, smallest)
+    kept: list[np.ndarray] = []
+    for i in (-hits).argsort(kind="stable"):  # a sure box drops a less sure one around it
+        sure = hits[i] >= SURE_HITS and boxes[i, 2] >= SURE * min(small.shape)
+        if not any(_same(boxes[i], box) for box in kept) and (sure or _confirmed(small, boxes[i])):
+            kept.append(boxes[i])
     return np.array(kept, float).reshape(-1, 4) / scale
+
+
+def _confirmed(gray: np.ndarray, box: np.ndarray) -> bool:
+    """Whether both cascades see a face there in a closer look."""
+    return all(len(search_near(gray, box, name)) for name in (CASCADE, SECOND))
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two boxes share more than half of the smaller one."""
+    sides = np.minimum(a[:2] + a[2:], b[:2] + b[2:]) - np.maximum(a[:2], b[:2])
+    return sides.clip(0).prod() > 0.5 * min(a[2] * a[3], b[2] * b[3])
 
 
 def search_coarse(gray: np.ndarray) -> np.ndarray:
