@@ -3,6 +3,8 @@
     python visualize.py                                              a portrait that comes with matplotlib
     python visualize.py --image photo.jpg --checkpoint runs/my-run/best.pt --output photo.png
     python visualize.py --image holidays/ --json - > holidays.json   every image of a folder
+    python visualize.py --video film.mp4 --output seen.mp4 --csv seen.csv
+    python visualize.py --video 0                                    the first camera, in a window; q ends
 
 Prints a table with one line per face (box, prediction, probabilities) and draws it: PNG, PDF or SVG. Faces are found
 with OpenCV's Haar cascades; where they find none, an image that is about square, or small, is taken for a face as a
@@ -18,18 +20,23 @@ from typing import Any
 
 from datasets.names import VIEWS
 from models import WEIGHTS
-from utils.cli import Parser, describe, expand, file_path, lazy_module, note, run
+from utils.cli import Parser, describe, expand, expand_one, file_path, lazy_module, note, positive_int, run
 from utils.files import check_writable, write_json
 
 annotate = lazy_module("engine.annotate")
-photographs = lazy_module("datasets.photographs")
+cascades = lazy_module("datasets.cascades")
 pictures = lazy_module("datasets.pictures")
 faces = lazy_module("engine.figures.faces")
 face_table = lazy_module("engine.face_table")
 style = lazy_module("engine.figures.style")
+predict = lazy_module("engine.predict")
+video = lazy_module("engine.video")
 checkpoint = lazy_module("models.checkpoint")
 devices = lazy_module("utils.device")
 matplotlib_cbook = lazy_module("matplotlib.cbook")
+
+VIEWS_OF_FILM = "flip"  # ten crops take five times as long, and a film has many views of a face anyway
+FIGURE, FILM = Path("runs/visualize.png"), Path("runs/visualize.mp4")
 
 EXPLANATIONS = {
     "occlusion": "orange speaks for the prediction, blue against it",
@@ -47,6 +54,8 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help="images that Pillow can read, or folders of them (default: matplotlib's sample portrait)",
     )
+    group.add_argument("--video", metavar="PATH", help="a film instead, or a camera's number (0 is the first)")
+    group.add_argument("--every", type=positive_int, default=1, metavar="N", help="look at one frame of N of the film")
     group.add_argument("--checkpoint", type=file_path, default=WEIGHTS, metavar="PATH", help="checkpoint to use")
     group.add_argument(
         "--detect",
@@ -59,16 +68,17 @@ def build_parser() -> argparse.ArgumentParser:
         "--margin", type=margin, metavar="X", help="added on each side of a box, as a fraction of it (default: 0.02)"
     )
     group = parser.add_argument_group("network")
-    group.add_argument("--views", default="ten", choices=VIEWS, help="crops whose logits are averaged")
+    group.add_argument("--views", default="ten", choices=VIEWS, help="crops whose logits are averaged; films: flip")
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
     group = parser.add_argument_group("output")
     group.add_argument(
         "--output",
         type=file_path,
-        default=Path("runs/visualize.png"),
         metavar="PATH",
-        help="figure: .png, .pdf or .svg",
+        help=f"figure: .png, .pdf or .svg (default: {FIGURE}); film: .mp4, .mkv, .mov or .avi (default: {FILM}, where"
+        " there is neither a window nor --csv)",
     )
+    group.add_argument("--csv", type=file_path, metavar="PATH", help="write the film's scores, a line a face and frame")
     group.add_argument(
         "--json", type=json_path, metavar="PATH", help="write the scores as JSON; - prints them, instead of the table"
     )
@@ -88,24 +98,29 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
     """Parse, ask the network, draw; return what --json writes: a list of images, each with its faces."""
     parser = build_parser()
-    return run(parser, parser.parse_args(argv), visualize_in_memory)
+    args = parser.parse_args(argv)
+    if args.video is None and (args.csv or args.every > 1):
+        parser.error(f"{'--csv' if args.csv else '--every'} is for films; give one with --video")
+    if args.video is not None and (args.image or args.json):
+        parser.error(f"--video and {'--image' if args.image else '--json'} do not go together; leave one out")
+    return run(parser, args, in_memory)
 
 
-def visualize_in_memory(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """`visualize`, with a line of its own where memory runs out."""
+def in_memory(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """What was asked for, with a line of its own where memory runs out."""
     with devices.enough_memory(f"--views {args.views}", "give --views center, fewer images, or --device cpu"):
-        return visualize(args)
+        return visualize(args) if args.video is None else watch(args)
 
 
 def visualize(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Find the faces, ask the network, draw, print."""
     if args.detect == "off" and args.margin is not None:
         raise ValueError("--margin is added to the box of a face that is found; with --detect off leave it out")
+    args.output = args.output or FIGURE
+    style.check_ending(args.output)
     paths = list_images(args.image or [sample_portrait()], skip=args.output)
-    check_outputs(args.output, args.json, paths)
-    classifier = checkpoint.load_classifier(args.checkpoint, devices.pick_device(args.device))
-    if "origin" in classifier.info:
-        note(f"{classifier.path}: {classifier.info['origin']}")
+    check_outputs([args.output] if args.json in (None, "-") else [args.output, Path(args.json)], paths)
+    classifier = load_classifier(args)
     found = find_faces(paths, args.detect, args.margin, classifier.inputs["size"])
     images = annotate.predict_faces(classifier, found, args.views)
     with_faces = [image for image in images if image.faces]
@@ -164,7 +179,7 @@ def find_faces(paths: list[Path], *how: Any) -> list[Any]:
                     f"no image in {path}; give a folder with pictures in it (.jpg, .png, ...), or a picture"
                 )
             found.append(annotate.detect(path, *how))
-        except photographs.NoDetector:
+        except cascades.NoDetector:
             raise
         except (ValueError, OSError) as error:
             if len(paths) == 1:
@@ -175,19 +190,45 @@ def find_faces(paths: list[Path], *how: Any) -> list[Any]:
     return found
 
 
-def check_outputs(output: Path, scores: str | None, images: list[Path]) -> None:
-    """Raise ValueError, before the work, if a result cannot be written or would overwrite an image."""
-
-    style.check_ending(output)
-    targets = [output] if scores in (None, "-") else [output, Path(scores)]
-    if len({target.resolve() for target in targets}) < len(targets):
-        raise ValueError(f"--output and --json are both {output}; give two names")
+def check_outputs(targets: list[Path], sources: list[Path]) -> None:
+    """Raise ValueError, before the work, if a result cannot be written or would overwrite a source or another."""
     for target in targets:
         check_writable(target.parent)
         if target.is_dir():
             raise ValueError(f"cannot write {target}: it is a folder; give a file's name")
-        if target.resolve() in {image.resolve() for image in images}:
-            raise ValueError(f"{target} would overwrite the image itself; give another --output")
+        if target.resolve() in {source.resolve() for source in sources}:
+            raise ValueError(f"{target} would overwrite the image or film itself; give another name")
+    if len({target.resolve() for target in targets}) < len(targets):
+        raise ValueError(f"two results would go to {targets[0]}; give two names")
+
+
+def load_classifier(args: argparse.Namespace) -> Any:
+    """The checkpoint's network; what was assumed of an older repository's is said on stderr."""
+    classifier = checkpoint.load_classifier(expand_one(args.checkpoint), devices.pick_device(args.device))
+    if "origin" in classifier.info:
+        note(f"{classifier.path}: {classifier.info['origin']}")
+    return classifier
+
+
+def watch(args: argparse.Namespace) -> dict[str, Any]:
+    """Follow the faces of a film or camera, in a window where there is one; write what was asked for."""
+    window = not args.output and video.has_window()
+    output = args.output or (None if window or args.csv else FILM)
+    if output:
+        video.check_film(output)
+    check_outputs([path for path in (output, args.csv) if path], [Path(args.video)])
+    classifier = load_classifier(args)
+    frames, rate = video.open_film(args.video)
+    if not window and not args.output:
+        note(f"no window here; written is {output or args.csv}, Ctrl-C ends it")
+
+    def classify(crops: Any) -> Any:
+        return predict.classifier_probabilities(classifier, crops, VIEWS_OF_FILM)
+
+    names, size = classifier.class_names, classifier.inputs["size"]
+    done = video.look_at_film(frames, rate, classify, names, size, output, args.csv, args.every, window)
+    print(video.describe_run(done, output, args.csv))
+    return done
 
 
 def sample_portrait() -> Path:

@@ -1,29 +1,22 @@
-"""From an image file to 48x48 faces: decode it, find the faces, crop them as FER2013 and CK+48 are cropped.
+"""Faces in photographs: find them, crop them as FER2013 and CK+48 are cropped.
 
-    image = load_image("photo.jpg")
+    image = datasets.pictures.load_image("photo.jpg")
     faces = [crop_face(image, box) for box in find_faces(image)]
 
 Only finding faces needs OpenCV.
 """
 
-import functools
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
+
+from datasets import cascades, centerface
+from datasets.cascades import CASCADE
 
 # Fraction of the box that is added on every side. Both data sets are crops of such a detector: run on enlarged
 # FER2013 and CK+48 faces, CASCADE draws boxes of 0.958 and 0.964 (medians) of the image's side, centred.
 MARGIN = 0.02
-
-# As many faces as frontalface_default finds (on FER2013 faces), and far fewer boxes where there is none.
-CASCADE = "haarcascade_frontalface_alt2.xml"
-# The first pass finds the frontal faces. Where it finds none, a finer one accepts less sure boxes, if they are
-# large: a portrait turned aside. (scale step, neighbouring hits needed, smallest face / short side)
-PASSES = ((1.1, 5, 1 / 16), (1.05, 3, 1 / 4))
-WINDOW = 24  # pixels; what the cascade was trained on is not larger
-LONG_SIDE = (640, 1280)  # pixels; images are enlarged (at most twice) or reduced to that for the search
 
 FACE_CROP = 96  # pixels; a square image not larger than this is a face already
 SMALL = 256  # pixels; scenes are larger
@@ -38,44 +31,39 @@ class Box(NamedTuple):
     h: int
 
 
-class NoDetector(ValueError):
-    """OpenCV, or what finding faces needs of it, is not installed."""
+def best_detector() -> str:
+    """CenterFace's file name where that is installed, else the cascade's."""
+    return centerface.FILE if centerface.weights() else CASCADE
 
 
-def find_faces(image: np.ndarray) -> list[Box]:
-    """Find frontal, upright faces, with the Haar cascade that comes with OpenCV 4; largest first.
+def find_faces(image: np.ndarray, detector: str = CASCADE) -> list[Box]:
+    """Find faces, largest first.
 
-    image: uint8, RGB (h, w, 3) or gray (h, w). A face mostly inside a larger one is dropped.
-    Viola and Jones, "Rapid object detection using a boosted cascade of simple features", CVPR 2001.
-    Raises NoDetector if OpenCV is missing or has no cascades.
+    image: uint8, RGB (h, w, 3) or gray (h, w).
+    detector: CASCADE (frontal faces, from 40 pixels up) or centerface.FILE (also in profile).
+    A face mostly inside a larger one is dropped. Boxes are about the face and may reach beyond the image, where
+    `crop_face` repeats its border; `clip` cuts them. Raises `cascades.NoDetector` if OpenCV is missing or has no
+    cascades.
     """
-    cascade, gray = _cascade(), to_gray(image)
-    h, w = gray.shape
-    low, high = LONG_SIDE
-    scale = min(2.0, low / max(h, w)) if max(h, w) < low else min(1.0, high / max(h, w))
-    if scale != 1:
-        size = (max(1, round(w * scale)), max(1, round(h * scale)))
-        how = Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.BOX
-        gray = np.asarray(Image.fromarray(gray).resize(size, how))
-    gray = np.asarray(ImageOps.equalize(Image.fromarray(gray)))
-    found: Any = ()
-    for step, neighbours, smallest in PASSES:
-        side = max(WINDOW, round(min(gray.shape) * smallest))
-        found = cascade.detectMultiScale(gray, step, neighbours, minSize=(side, side))
-        if len(found):
-            break
-    boxes = []
-    for x, y, width, height in np.asarray(found, float).reshape(-1, 4) / scale:
-        left, top = max(0, round(x)), max(0, round(y))
-        boxes.append(Box(left, top, min(round(width), w - left), min(round(height), h - top)))
-    return drop_nested(boxes)
+    if detector == centerface.FILE:
+        found = centerface.search(np.repeat(image[..., None], 3, 2) if image.ndim == 2 else image)
+    else:
+        found = cascades.search(to_gray(image))
+    return drop_nested([Box(*map(round, box)) for box in found.tolist()])
+
+
+def clip(box: Box, image: np.ndarray) -> Box:
+    """The part of a box that lies in the image, (h, w) or (h, w, 3)."""
+    h, w = image.shape[:2]
+    left, top = min(max(0, box.x), w), min(max(0, box.y), h)
+    return Box(left, top, max(left, min(box.x + box.w, w)) - left, max(top, min(box.y + box.h, h)) - top)
 
 
 def drop_nested(boxes: list[Box]) -> list[Box]:
     """Sort by area, largest first (then from left to right), without those mostly inside a box that is kept."""
     kept: list[Box] = []
     for box in sorted(boxes, key=lambda b: (-b.w * b.h, b.x, b.y)):
-        if all(_overlap(box, larger) <= 0.5 * box.w * box.h for larger in kept):
+        if all(overlap(box, larger) <= 0.5 * box.w * box.h for larger in kept):
             kept.append(box)
     return kept
 
@@ -121,23 +109,8 @@ def to_gray(image: np.ndarray) -> np.ndarray:
     return image if image.ndim == 2 else np.asarray(Image.fromarray(image).convert("L"))
 
 
-def _overlap(a: Box, b: Box) -> int:
+def overlap(a: Box, b: Box) -> int:
+    """Pixels that two boxes share."""
     w = min(a.x + a.w, b.x + b.w) - max(a.x, b.x)
     h = min(a.y + a.h, b.y + b.h) - max(a.y, b.y)
     return max(0, w) * max(0, h)
-
-
-@functools.cache
-def _cascade() -> Any:
-    advice = 'python -m pip install "opencv-python-headless<5"'
-    try:
-        import cv2
-    except ImportError as error:
-        raise NoDetector(f"finding faces needs OpenCV ({error}); install it with: {advice}") from None
-    folder = getattr(getattr(cv2, "data", None), "haarcascades", None)
-    if folder is None or not hasattr(cv2, "CascadeClassifier"):
-        raise NoDetector(f"OpenCV {cv2.__version__} has no Haar cascades, version 4 has; install it with: {advice}")
-    cascade = cv2.CascadeClassifier(str(Path(folder) / CASCADE))
-    if cascade.empty():
-        raise NoDetector(f"OpenCV cannot read {Path(folder) / CASCADE}; install it anew with: {advice}")
-    return cascade

@@ -8,9 +8,10 @@ import numpy as np
 from PIL import Image
 
 from datasets.photographs import (
-    CASCADE,
     MARGIN,
     Box,
+    best_detector,
+    clip,
     crop_face,
     find_faces,
     is_face_crop,
@@ -50,13 +51,13 @@ def detect(path: Path, mode: str, margin: float | None, size: int) -> DetectedFa
         raise ValueError(f"{path} is {w}x{h} pixels; a face needs {SMALLEST}x{SMALLEST} at least")
     boxes: list[Box] = []
     if mode == "on" or (mode == "auto" and not is_face_crop(rgb)):
-        boxes = find_faces(rgb)
+        boxes = find_faces(rgb, best_detector())
         if not boxes and mode == "on":
             raise ValueError(f"no face found in {path}; --detect off takes the whole image for one")
         if not boxes:
             what = "the whole image is taken for one" if may_be_a_face(rgb) else "--detect off takes the whole for one"
             note(f"{path}: no face found, {what}")
-    detector = CASCADE if boxes else None
+    detector = best_detector() if boxes else None
     margin = (MARGIN if margin is None else margin) if boxes else 0.0
     if not boxes and (mode == "off" or may_be_a_face(rgb)):
         boxes = [whole_image(rgb)]
@@ -64,13 +65,12 @@ def detect(path: Path, mode: str, margin: float | None, size: int) -> DetectedFa
     small = Image.fromarray(rgb)
     side = [pixels for faces, pixels in DRAWN.items() if faces <= max(1, len(boxes))][-1]
     small.thumbnail((side, side))
-    return DetectedFaces(path, np.asarray(small), w, h, boxes, crops, detector)
+    return DetectedFaces(path, np.asarray(small), w, h, [clip(box, rgb) for box in boxes], crops, detector)
 
 
 def predict_faces(classifier: Classifier, found: list[DetectedFaces], views: str) -> list[AnnotatedImage]:
     """Give every face its probabilities."""
-    p = classifier_probabilities(classifier, np.concatenate([photo.crops for photo in found]), views)
-    scores = iter(p)
+    scores = iter(classifier_probabilities(classifier, np.concatenate([photo.crops for photo in found]), views))
     images = []
     for photo in found:
         faces = [Face(box, crop, next(scores)) for box, crop in zip(photo.boxes, photo.crops, strict=True)]

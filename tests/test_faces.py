@@ -9,10 +9,11 @@ import pytest
 from matplotlib import cbook
 from PIL import Image
 
+from datasets import cascades, centerface, pictures
 from datasets import photographs as faces
-from datasets import pictures
 from datasets.photographs import (
     Box,
+    clip,
     crop_face,
     drop_nested,
     find_faces,
@@ -197,12 +198,12 @@ def test_missing_opencv_is_explained(monkeypatch):
     advice = r'python -m pip install "opencv-python-headless<5"'
     monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(ValueError, match="needs OpenCV") as caught:
-        faces._cascade.__wrapped__()
+        cascades._cascade.__wrapped__(cascades.CASCADE)
     assert advice in str(caught.value)
     for new in (types.SimpleNamespace(__version__="5.0.0"), types.SimpleNamespace(__version__="5", data=None)):
         monkeypatch.setitem(sys.modules, "cv2", new)
         with pytest.raises(ValueError, match="OpenCV 5.* has no Haar cascades") as caught:
-            faces._cascade.__wrapped__()
+            cascades._cascade.__wrapped__(cascades.CASCADE)
         assert advice in str(caught.value)
 
 
@@ -253,3 +254,56 @@ def test_whole_image_and_face_crops():
 def test_what_may_be_a_face_as_a_whole():
     assert all(may_be_a_face(np.zeros(shape)) for shape in ((600, 600), (1000, 800), (200, 140)))
     assert not any(may_be_a_face(np.zeros(shape)) for shape in ((3000, 4000), (480, 640), (250, 100)))
+
+
+def test_small_faces_are_found_in_a_large_picture_and_nothing_else(portrait):
+    y, x = np.mgrid[:3000, :4000].astype(np.float32)
+    scene = (128 + 60 * np.sin(x / 37 + y / 91) * np.cos(y / 53)).astype(np.uint8)
+    face = Image.fromarray(portrait).convert("L").crop((60, 30, 380, 380))  # the face itself is 220 wide
+    places = [(300, 400, 140), (1900, 1500, 100), (3400, 2400, 60)]
+    for x, y, side in places:
+        small = np.asarray(face.resize((round(320 * side / 220), round(350 * side / 220))))
+        scene[y : y + small.shape[0], x : x + small.shape[1]] = small
+    boxes = find_faces(scene)
+    assert len(boxes) == 3
+    for box, (x, y, side) in zip(boxes, places, strict=True):  # largest first
+        assert x < box.x + box.w / 2 < x + 1.5 * side and y < box.y + box.h / 2 < y + 1.6 * side
+        assert 0.75 * side < box.w < 1.25 * side
+
+
+def test_a_face_that_fills_the_picture_or_lies_aslant_is_found(portrait):
+    face = Image.fromarray(portrait).crop((155, 106, 375, 326))
+    (box,) = find_faces(np.asarray(face.crop((0, 0, 220, 185))))  # to the chin
+    assert box.w > 130 and abs(box.x + box.w / 2 - 110) < 40
+    aslant = Image.fromarray(portrait).rotate(24, Image.Resampling.BILINEAR, center=(265, 216))
+    (box,) = find_faces(np.asarray(aslant))
+    assert abs(box.x + box.w / 2 - 265) < 50 and abs(box.y + box.h / 2 - 216) < 50
+
+
+def test_clip():
+    picture = np.zeros((100, 200))
+    assert clip(Box(-10, 60, 50, 50), picture) == (0, 60, 40, 40)
+    assert clip(Box(300, 300, 9, 9), picture)[2:] == (0, 0)
+
+
+def test_centerface_is_read_from_where_it_is_installed(tmp_path, monkeypatch, portrait):
+    """A network that sees one face wherever it looks stands in for the one of the package."""
+    assert faces.best_detector() == faces.CASCADE or centerface.weights()
+
+    class Network:
+        def setInput(self, x):  # noqa: N802
+            self.side = x.shape[-1]
+            assert x.shape == (1, 3, self.side, self.side) and x.dtype == np.float32 and x.max() > 200
+
+        def forward(self, names):
+            n = self.side // 4
+            heat = np.zeros((1, 1, n, n), np.float32)
+            heat[0, 0, n // 2, n // 2], heat[0, 0, n // 2, n // 2 + 1] = 0.9, 0.8  # the second is the same face
+            return heat, np.full((1, 2, n, n), np.log(n / 8), np.float32), np.zeros((1, 2, n, n)), None
+
+    monkeypatch.setattr(centerface, "_network", lambda side: Network())
+    monkeypatch.setattr(centerface, "weights", lambda: tmp_path / centerface.FILE)
+    assert faces.best_detector() == "centerface.onnx"
+    (box,) = find_faces(portrait, faces.best_detector())
+    h, w = portrait.shape[:2]
+    assert abs(box.x + box.w / 2 - w / 2) < 8 and abs(box.y + box.h / 2 - h / 2) < 8 and box.w == box.h

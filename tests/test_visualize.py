@@ -236,8 +236,8 @@ def test_bad_input_is_one_line(refused, tmp_path):
     assert "8x30 pixels" in refused("--image", face_file(tmp_path / "tiny.png", (8, 30)))
     assert f"no checkpoint {missing}; train one with: python train.py" in refused("--checkpoint", missing)
     assert ".png, .pdf, .svg" in refused("--image", face, "--output", tmp_path / "out.docx")
-    assert "overwrite the image" in refused("--image", face, "--output", face)
-    assert "overwrite the image" in refused("--image", face, "--json", face)
+    assert "would overwrite the image" in refused("--image", face, "--output", face)
+    assert "would overwrite the image" in refused("--image", face, "--json", face)
     assert "give two names" in refused("--image", face, "--json", tmp_path / "out.png")
     assert "it is a folder" in refused("--image", face, "--json", tmp_path)
     assert "is a file" in refused("--image", face, "--output", face / "out.png")
@@ -251,7 +251,7 @@ def test_a_network_that_diverged_is_refused(refused, tmp_path):
     state = torch.load(write_checkpoint(tmp_path / "nan.pt"), weights_only=True)
     state["model"]["linear.bias"][0] = torch.nan
     save_checkpoint(tmp_path / "nan.pt", state)
-    assert "no numbers" in refused("--image", face_file(tmp_path / "face.png"), "--checkpoint", tmp_path / "nan.pt")
+    assert "diverged" in refused("--image", face_file(tmp_path / "face.png"), "--checkpoint", tmp_path / "nan.pt")
 
 
 def test_what_the_parser_repeats_agrees():
