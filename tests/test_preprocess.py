@@ -117,6 +117,16 @@ def test_folder_of_images_is_read_class_by_class(tmp_path, names):
     assert faces.source_sha256 == source_digest(source)
 
 
+def test_folder_is_found_as_archives_unpack_and_clutter_is_no_face(tmp_path):
+    source = fill_folder(tmp_path / "download" / "archive" / "images", FOLDERS["nouns"])
+    for name in (".ipynb_checkpoints/x.png", "__MACOSX/x.png", "._x.png"):
+        path = source / "train" / "Happiness" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes((source / "train" / "Happiness" / "Training_003.png").read_bytes())
+    faces = preprocess(tmp_path / "download", tmp_path / "faces.h5")
+    assert {split: len(part) for split, part in faces.splits.items()} == dict.fromkeys(COUNTS, 14)
+
+
 def test_images_without_a_split_in_their_name_go_by_their_folder(tmp_path, capsys):
     source = fill_folder(tmp_path / "images", FOLDERS["nouns"], prefix=False)
     faces = preprocess(source, tmp_path / "faces.h5")
