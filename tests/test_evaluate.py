@@ -224,7 +224,7 @@ def test_errors_of_evaluate(place, tmp_path, capsys, monkeypatch):
     assert "ten" in error("--checkpoint", best, "--views", "twelve")
     assert "'0' is not a whole number above 0" in error("--checkpoint", best, "--batch-size", "0")
     large = checkpoint(tmp_path / "large/best.pt", crop=64)
-    assert "a crop of 64 pixels does not fit" in error("--checkpoint", large, "--data", data)
+    assert "its inputs crop 64 pixels out of 48" in error("--checkpoint", large, "--data", data)
     assert "data/fer2013.h5 does not exist" in error()  # of the weights that come with the project
     left = [path for path in sorted(place.rglob("*")) + sorted(tmp_path.rglob("*")) if "large" not in path.parts]
     assert left == before  # nothing was written
@@ -339,7 +339,7 @@ def test_plot_takes_the_newest_evaluation(place, tmp_path):
     assert find_predictions(tmp_path, {}) == tmp_path / "predictions.csv"
 
 
-def test_errors_of_plot(place, tmp_path, capsys, monkeypatch):
+def test_errors_of_plot(place, tested, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs/one").mkdir(parents=True)
     (tmp_path / "runs/one/args.json").write_text("{}")
