@@ -78,7 +78,7 @@ def train_and_test(config: RunConfig, data: Any) -> dict[str, Any]:
     start = time.perf_counter()
     for epoch in range(recipe.epochs):
         seeding.seed_torch(config.seed, epoch + 1)
-        loop.train_epoch(state, setup.train_network, setup.loader, recipe, setup.amp)
+        loop.train_epoch(state, setup.loss_of, setup.loader, recipe)
         state.epoch += 1
         state.history.append({"val_accuracy": 0.0})
     seconds = time.perf_counter() - start

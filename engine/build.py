@@ -18,6 +18,7 @@ from datasets.views import make_views
 from engine.compiled import BatchLoss, prepare_loss
 from engine.config import RunConfig
 from engine.evaluation.predictions import read_predictions
+from engine.loop import batch_loss
 from engine.predict import predict
 from engine.recipes import Recipe
 from engine.state import Average, TrainState
@@ -43,6 +44,11 @@ class Setup:
     views: Callable[[torch.Tensor], torch.Tensor]  # for the test after every epoch, uint8 -> float
     started_from: str  # for the log
     ancestors: list[dict[str, Any]]  # checkpoints that the weights come from, the oldest first
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the step is; `how` says why not."""
+        return self.compute is not batch_loss
 
 
 def build_data(config: RunConfig) -> list[TrainVal]:

@@ -68,7 +68,7 @@ def outcome(part, monkeypatch):
         pixels, labels = torch.as_tensor(data.val.pixels), torch.as_tensor(data.val.labels)
         while state.epoch < recipe.epochs:
             seed_torch(seed, state.epoch + 1)
-            row = train_epoch(state, setup.train_network, setup.loader, recipe, amp=False)
+            row = train_epoch(state, setup.loss_of, setup.loader, recipe)
             row |= validate(state.tested, pixels, labels, setup.views, amp=False)
             tests.append((row["val_loss"], row["val_accuracy"]))
             row["val_accuracy"] = accuracies[state.epoch] if accuracies else row["val_accuracy"]

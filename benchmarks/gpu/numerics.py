@@ -73,7 +73,7 @@ def _train_and_test(
     config = RunConfig(Path("-"), recipe=recipe, device=str(device), amp=amp, compile=compiled)
     setup = build_setup(config, data)
     for _ in range(2):
-        row = train_epoch(setup.state, setup.train_network, setup.loader, recipe, setup.amp)
+        row = train_epoch(setup.state, setup.loss_of, setup.loader, recipe)
         setup.state.finish_epoch(row | {"val_accuracy": 0.0}, counts=False)
     if reference:
         setup.state.model.load_state_dict(reference.weights)

@@ -76,7 +76,7 @@ def breakdown(options: dict[str, Any]) -> dict[str, Any]:
     setup = build_setup(RunConfig(Path("-"), recipe=recipe, device=str(device)), data)
 
     def epoch() -> None:
-        train_epoch(setup.state, setup.train_network, setup.loader, recipe, setup.amp)
+        train_epoch(setup.state, setup.loss_of, setup.loader, recipe)
 
     epoch(), epoch()  # compiles, tries kernels
     taken = seconds(device, epoch) / steps
