@@ -113,9 +113,9 @@ class Place:
         self.check_after(ended, fault)
         assert ended.status == STATUS[fault.kind], (fault, ended)
         if fault.kind not in ("kill", "cut"):
-            last_words = ended.err.replace("interrupted\n", "").replace("terminated\n", "")
-            assert ended.err.count("\n") == 1 and "Traceback" not in ended.err, (fault, ended)
-            assert fault.kind in ("terminate", "interrupt") or "error: " in last_words, (fault, ended)
+            last_line = (ended.err.splitlines() or [""])[-1]
+            assert "Traceback" not in ended.err and ended.err.count("error: ") <= 1, (fault, ended)
+            assert fault.kind in ("terminate", "interrupt") or "error: " in last_line, (fault, ended)
             assert fault.kind == "refuse" or not leftovers(self.folder), (fault, leftovers(self.folder))
         again = self.run(self.scene.again(self.folder))
         assert again.status == 0, (fault, ended, again)
@@ -161,7 +161,9 @@ class Place:
             if self.scene.trains and "--folds" not in self.scene.argv:  # finished folds have no last.pt
                 epochs = ended.told[-1:]
                 if ended.status > 0 and fault.kind != "full":  # it could write what it had not written yet
-                    epochs += [int(number) for number in re.findall(r"^epoch +(\d+)/", ended.out, re.MULTILINE)]
+                    epochs += [
+                        int(number) for number in re.findall(r"^epoch +(\d+)/", ended.out + ended.err, re.MULTILINE)
+                    ]
                 if epochs and fault.kind != "refuse":
                     assert load_checkpoint(self.folder / "run" / "last.pt")["epoch"] >= max(epochs)
         except (OSError, ValueError, AssertionError) as error:

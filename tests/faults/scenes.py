@@ -60,7 +60,7 @@ def prepare(folder: Path) -> None:
     make_quick()
     (folder / "trained").mkdir()
     os.chdir(folder / "trained")  # once here: what is imported late is there in every child
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         preprocess_fer2013.main(["--dataset", "synthetic", "--faces", "64", "--output", "../faces.h5"])
         for name in ("train", "evaluate", "plot"):
             SCENES[name].script.main(SCENES[name].argv)
