@@ -59,7 +59,7 @@ def _writes(path: Path) -> None:
 
 
 def _dies(path: Path) -> None:
-    os.kill(os.getpid(), signal.SIGSEGV)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of fork beside threads
