@@ -83,11 +83,11 @@ runs/done/best.pt --output runs/done/best.h5`
 $ train.py --dataset ckplus --data data/synthetic.h5
 data/synthetic.h5 holds synthetic, not ckplus; give --dataset synthetic, or another --data
 $ train.py --data data/synthetic.h5 --device cuda
---device cuda: PyTorch sees no GPU here; use --device cpu, or auto
+--device cuda: not available here; this PyTorch sees cpu
 $ train.py --data data/synthetic.h5 --device gpu
-unknown device 'gpu'; there are auto, cpu, cuda, cuda:0, ...
+--device gpu: not available here; this PyTorch sees cpu
 $ train.py --data data/synthetic.h5 --device mps
---device mps: PyTorch cannot compute there; use --device cpu, or auto
+--device mps: not available here; this PyTorch sees cpu
 $ train.py --data data/synthetic.h5 --seeds 0
 argument --seeds: '0' is not a whole number above 0
 $ train.py --data data/synthetic.h5 --seeds 5000
@@ -209,7 +209,8 @@ data/synthetic.h5 is not a PyTorch checkpoint: it is an HDF5 file: faces, or a n
 given with --data; give a checkpoint that train.py wrote (runs/<name>/best.pt), or one of the older repositories of
 README.md
 $ evaluate.py --checkpoint runs/done/last.pt --data none.h5
-none.h5 does not exist: make it with `python preprocess_fer2013.py --dataset synthetic --output none.h5`
+none.h5 does not exist: make it with `python preprocess_fer2013.py --dataset folder --source DIR --output none.h5`, DIR
+with <class>/*.jpg
 $ evaluate.py --checkpoint runs/done --data data/synthetic-ckplus.h5
 runs/done/best.pt has the classes Angry, Disgust, Fear, Happy, Sad, Surprise, Neutral, but data/synthetic-ckplus.h5
 has Angry, Disgust, Fear, Happy, Sad, Surprise, Contempt; give --data with the classes of the checkpoint (it was
@@ -229,7 +230,7 @@ argument --views: invalid choice: 'all' (choose from ...)
 $ evaluate.py --checkpoint runs/done --batch-size 0
 argument --batch-size/--bs/--batch_size: '0' is not a whole number above 0
 $ evaluate.py --checkpoint runs/done --device cuda:3
---device cuda:3: PyTorch sees no GPU here; use --device cpu, or auto
+--device cuda:3: not available here; this PyTorch sees cpu
 $ evaluate.py --checkpoint runs/done --output notes.txt
 cannot write into notes.txt: notes.txt is a file; give another folder
 $ evaluate.py --checkpoint runs/done runs/folds --data data/synthetic.h5
@@ -314,7 +315,7 @@ cannot write into notes.txt: notes.txt is a file; give another folder
 $ visualize.py --json empty
 cannot write empty: it is a folder; give a file's name
 $ visualize.py --output v.png --json v.png
---output and --json are both v.png; give two names
+two results would go to v.png; give two names
 $ visualize.py --image data
 no image in data; give a folder with pictures in it (.jpg, .png, ...), or a picture
 $ preprocess_fer2013.py
