@@ -26,7 +26,7 @@ SURE, SURE_HITS = 1 / 8, 12  # of the short side, hits; a box below either is co
 # Where nothing is found: tilted copies of a coarse picture with a border, so that a face that fills it, is cut at the
 # chin or lies aslant is seen. A picture without a face has no hit here at all, so one or two are enough.
 COARSE, BORDER, TILTS = 320, 0.2, (0, -18, 18)  # pixels of the long side; of the short side; degrees
-COARSE_STEP, COARSE_NEIGHBOURS, COARSE_SMALLEST = 1.1, 2, 1 / 5
+COARSE_STEP, COARSE_NEIGHBOURS, COARSE_SMALLEST = 1.07, 2, 1 / 5
 
 # Near a box: what is looked at on each side of it, as a fraction of it; pixels that it is reduced or enlarged to
 NEAR, NEAR_SIDE, NEAR_STEP, NEAR_NEIGHBOURS = 0.4, 64, 1.08, 4

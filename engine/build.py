@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
+from shlex import quote
 from typing import Any
 
 import torch
@@ -56,7 +57,7 @@ def build_data(config: RunConfig) -> list[TrainVal]:
     faces = read_faces(config.data, dataset=config.dataset)
     if config.dataset not in (None, faces.dataset):
         raise ValueError(
-            f"{config.data} holds {faces.dataset}, not {config.dataset}; give --dataset {faces.dataset},"
+            f"{config.data} holds {faces.dataset}, not {config.dataset}; give --dataset {quote(faces.dataset)},"
             " or another --data"
         )
     faces = without_soft(faces) if config.hard_labels else faces

@@ -128,7 +128,7 @@ def test_reflect_is_numpys_reflect():
 
 
 def test_a_crop_that_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match="crop of 60"):
+    with pytest.raises(ValueError, match="--crop 60 does not fit"):
         parameters(Augment(crop=60, pad=2))
 
 

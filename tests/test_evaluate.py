@@ -220,7 +220,7 @@ def test_errors_of_evaluate(place, tmp_path, capsys, monkeypatch):
     assert "file is a file" in error("--checkpoint", best, "--data", data, "--output", tmp_path / "file/out")
     assert "nonsense" in error("--checkpoint", best, "--data", data, "--device", "nonsense")
     if not torch.cuda.is_available():
-        assert "--device cpu" in error("--checkpoint", best, "--data", data, "--device", "cuda")
+        assert "this PyTorch sees cpu" in error("--checkpoint", best, "--data", data, "--device", "cuda")
     assert "ten" in error("--checkpoint", best, "--views", "twelve")
     assert "'0' is not a whole number above 0" in error("--checkpoint", best, "--batch-size", "0")
     large = checkpoint(tmp_path / "large/best.pt", crop=64)

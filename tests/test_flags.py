@@ -74,6 +74,8 @@ TABLE = {
         "dataset": NO_DATASET,
         "run": (*NO_FILE, "text"),
         "predictions": (*NO_FILE, "text"),
+        "compare": (*NO_FILE, "text"),
+        "curves": (*NO_FILE, "text"),
         "checkpoint": NO_CHECKPOINT,
         "output": NO_FIGURE,
         "width": (*NO_NUMBER, "-1", "0", "2", "21"),
@@ -87,6 +89,8 @@ TABLE = {
         "device": NO_DEVICE,
         "output": NO_FIGURE,
         "json": ("", "empty", "text/x.json"),
+        "video": (*NO_FILE, "text", "-1", "0.5"),
+        "csv": ("", "empty", "text/x.csv", "x.csv"),  # the last one: of which film?
     },
     preprocess_fer2013: {
         "source": (*NO_FILE, "text"),
@@ -112,6 +116,9 @@ ALONE = {
     (evaluate, "export"),
     (plot_confusion_matrix, "run"),
     (plot_confusion_matrix, "predictions"),
+    (plot_confusion_matrix, "compare"),
+    (plot_confusion_matrix, "curves"),
+    (visualize, "video"),
 }
 
 

@@ -154,7 +154,8 @@ def test_refusals_are_one_line(place, tmp_path, weights, capsys):
     (tmp_path / "x.pt").write_bytes(b"")
     data = ("--data", place / "fer2013.h5", "--device", "cpu")
     assert "truncated" in fails(capsys, evaluate, "--checkpoint", tmp_path / "x.t7", *data)
-    assert f"give one of {tmp_path / 'x.t7'}" in fails(capsys, evaluate, "--checkpoint", tmp_path, *data)
+    both = f"{tmp_path / 'x.pt'}, {tmp_path / 'x.t7'}"
+    assert f"give one of {both}" in fails(capsys, evaluate, "--checkpoint", tmp_path, *data)
     torch.save({"net": torch.nn.Linear(2, 2)}, tmp_path / "x.t7")
     for script, flag in ((evaluate, "--checkpoint"), (plot_confusion_matrix, "--checkpoint"), (train, "--init")):
         assert "would run code" in fails(capsys, script, flag, tmp_path / "x.t7", *data)

@@ -27,8 +27,8 @@ def error_of(capsys, main, *flags) -> str:
     with pytest.raises(SystemExit) as stop:
         main([str(flag) for flag in flags])
     error = capsys.readouterr().err
-    assert stop.value.code == 2 and error.count("\n") == 1 and ".py: error: " in error, error
-    return error
+    assert stop.value.code == 2 and error.count(".py: error: ") == 1 and "Traceback" not in error, error
+    return error.splitlines()[-1]
 
 
 def failing(error: Exception, after: int = 0, then=None):

@@ -221,7 +221,7 @@ def test_predictions_refuse_to_be_written(tmp_path):
         ),
         ("index,label,prediction,a,b\n0,0,2,0.5,0.5\n", "line 2, column prediction: '2' is not 0 to 1"),
         ("index,label,prediction,a,b\n0.5,0,1,0.5,0.5\n", "column index: '0.5' is not a whole number from 0"),
-        ("index,label,prediction,a,b\n0,0,1,,0.5\n", "line 2, column a: 'nan' is not a number"),
+        ("index,label,prediction,a,b\n0,0,1,,0.5\n", "line 2, column a: an empty cell is not a number"),
         ("index,label,prediction,a,b\n0,0,1,3.5,0.5\n", "row 0 is no probability distribution"),
     ],
 )

@@ -324,7 +324,7 @@ def test_a_run_on_own_data_is_tested_on_its_own_file(run, tmp_path, monkeypatch,
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["--dataset", "fer2013", "--data", "data/my faces.h5"], "holds my faces, not fer2013; give that name"),
+        (["--dataset", "fer2013", "--data", "data/my faces.h5"], "give --dataset 'my faces'"),
         (
             ["--dataset", "hers"],
             "data/hers.h5 does not exist: make it with `python preprocess_fer2013.py --dataset fol",

@@ -257,12 +257,12 @@ def test_shared_classes_carry_over_by_name(ckplus_file, faces_file, tmp_path, ca
 @pytest.mark.parametrize(
     "flags,message",
     [
-        (["--folds", "some"], "--folds some"),
-        (["--folds", "1"], "--folds 1"),
-        (["--folds", "0"], "--folds 0"),
+        (["--folds", "some"], "--folds 'some'"),
+        (["--folds", "1"], "--folds '1'"),
+        (["--folds", "0"], "--folds '0'"),
         (["--schedule", "plateau"], "which is a test set"),
         (["--fold", "11"], "10 folds"),
-        (["--select-on", "PrivateTest"], "test is possible"),
+        (["--select-on", "PrivateTest"], "with folds give test"),
         (["--protocol", "frame", "--folds", "5"], "10 folds"),
         (["--soft-targets", "nothing.csv"], "nothing.csv"),
         (["--soft-weight", "2", "--soft-targets", "nothing.csv"], "--soft-weight"),

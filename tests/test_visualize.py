@@ -243,7 +243,7 @@ def test_bad_input_is_one_line(refused, tmp_path):
     assert "is a file" in refused("--image", face, "--output", face / "out.png")
     assert "'2' is not a number from 0 to 1" in refused("--margin", "2")
     assert "invalid choice: 'eleven'" in refused("--views", "eleven")
-    assert "unknown device 'abacus'" in refused("--image", face, "--device", "abacus")
+    assert "--device abacus: not available here" in refused("--image", face, "--device", "abacus")
     assert not (tmp_path / "out.png").exists()
 
 

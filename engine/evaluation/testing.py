@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -96,7 +97,7 @@ def load_setup(
     faces = read_faces(data, dataset=expected)
     if dataset and dataset != faces.dataset:
         raise ValueError(
-            f"{data} holds {faces.dataset}, not {dataset}; give --dataset {faces.dataset}, or another --data"
+            f"{data} holds {faces.dataset}, not {dataset}; give --dataset {quote(faces.dataset)}, or another --data"
         )
     for classifier in classifiers:
         if classifier.class_names != faces.class_names:
