@@ -22,9 +22,8 @@ from engine.tracking import SAME, Tracker, iou
 from utils.files import replacing
 
 CODECS = {".mp4": "mp4v", ".mkv": "mp4v", ".avi": "MJPG", ".mov": "mp4v"}
-SEARCH = (
-    0.3  # seconds from one search of the whole picture to the next; in between faces are looked for where they were
-)
+# Seconds from one search of the whole picture to the next; in between faces are looked for where they were
+SEARCH = 0.3
 USUAL_RATE = 25.0  # frames a second of a film that does not say
 TITLE = "q ends"
 
@@ -229,10 +228,8 @@ def _cv2() -> Any:
 def describe_run(summary: dict[str, Any], output: Path | None, scores: Path | None) -> str:
     """What is printed at the end."""
     frames, seconds = summary["frames"], summary["seconds"]
-    lines = [
-        f"{frames} frames in {seconds:.1f} s ({frames / max(seconds, 1e-9):.0f} a second), {summary['faces']} faces"
-    ]
-    lines[0] += ", stopped" if summary["stopped"] else ""
+    rate, stopped = frames / max(seconds, 1e-9), ", stopped" if summary["stopped"] else ""
+    lines = [f"{frames} frames in {seconds:.1f} s ({rate:.0f} a second), {summary['faces']} faces{stopped}"]
     lines += [f"film: {output}"] if output else []
     lines += [f"scores: {scores}"] if scores else []
     return "\n".join(lines)
