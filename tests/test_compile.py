@@ -1,5 +1,6 @@
 """The training step as one graph: no break, no second compilation, the same numbers, nothing that needs the host."""
 
+import shutil
 from functools import partial
 
 import numpy as np
@@ -16,7 +17,8 @@ from engine.build import build_loader, build_setup
 from engine.config import RunConfig
 from engine.loop import batch_loss, train_epoch
 from engine.recipes import Recipe, make_recipe
-from models.build import build_model
+from models.build import BUILDERS, build_model
+from tests.faults.toy import Toy
 
 pytestmark = pytest.mark.filterwarnings("default")  # the compiler has its own
 
@@ -84,6 +86,18 @@ def test_a_step_is_one_graph_a_size_of_batch(faces_file, options, backend, graph
     plain_losses, plain_weight = two_epochs(faces_file, recipe, None, softened)
     assert losses == pytest.approx(plain_losses, rel=1e-5)
     torch.testing.assert_close(weight, plain_weight, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="inductor needs a C compiler")
+def test_the_default_compiler_gives_the_numbers_of_the_plain_step(faces_file, monkeypatch):
+    """A toy network: the code that is made for larger ones takes minutes on a CPU."""
+    monkeypatch.setitem(BUILDERS, "small", Toy)
+    recipe = recipe_of(ema=0.9, mixup=0.2, rotate=0.0, scale=0.0)  # dropout would draw other random numbers
+    losses, weight = two_epochs(faces_file, recipe, "inductor")
+    plain_losses, plain_weight = two_epochs(faces_file, recipe)
+    assert losses == pytest.approx(plain_losses, rel=1e-4)
+    torch.testing.assert_close(weight, plain_weight, rtol=1e-3, atol=1e-5)
 
 
 def test_folds_and_seeds_use_the_compiled_step_again(faces_file):
