@@ -6,7 +6,7 @@ content of a file does: about 80% go to Training, 10% to PublicTest and 10% to P
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +14,13 @@ import numpy as np
 from datasets.names import EIGHT_CLASSES, SPLITS
 from datasets.photographs import SMALL, Box, crop_face, find_faces, is_face_crop, whole_image
 from datasets.pictures import load_image, picture_endings
-from datasets.raw.tree import Picture, Tree, find_tree
+from datasets.raw.tree import Picture, Tree, find_tree, left_out
 from datasets.raw.words import class_of, plain
 from datasets.storage import FaceSet, Split, check_class_names
 from utils.cli import progress, remark
 from utils.files import files_digest
 
 SMALLEST = 16  # pixels; below that, no expression can be told
-SHOWN = 5  # files that a message names
 UP_TO = {"Training": 0.8, "PublicTest": 0.9, "PrivateTest": 1.0}  # of the range of a digest
 
 FindFace = Callable[[np.ndarray], Sequence[Box]]  # uint8 RGB (h, w, 3) -> boxes, largest first
@@ -38,7 +37,7 @@ def read_raw(
     tree = find_own(Path(source))
     say(f"reading the pictures in {tree.root}")
     if tree.left_out:
-        say(_left_out(f"{len(tree.left_out)} pictures lie in no class folder", map(str, tree.left_out)))
+        say(left_out(f"{len(tree.left_out)} pictures lie in no class folder", tree.left_out))
     names = name_classes(tree.pictures, say)
     check_class_names(tree.root, order_classes(names))
     faces, used, faults = [], [], []
@@ -56,7 +55,7 @@ def read_raw(
         faces.append(face)
         used.append(picture)
     if faults:
-        say(_left_out(f"{len(faults)} of {len(tree.pictures)} pictures cannot be used", faults))
+        say(left_out(f"{len(faults)} of {len(tree.pictures)} pictures cannot be used", faults))
     there = {plain(picture.folder) for picture in used}
     class_names = order_classes({folder: name for folder, name in names.items() if folder in there})
     if len(class_names) < 2:
@@ -174,9 +173,3 @@ def _by_split(picture: Picture) -> int:
 
 def _reason(error: Exception, path: Path) -> str:
     return str(error).replace(f"{path} ", "").replace(str(path), "").strip()
-
-
-def _left_out(what: str, names: Iterable[str]) -> str:
-    names = list(names)
-    more = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"warning: {what} and are left out: {', '.join(names[:SHOWN])}{more}"

@@ -251,15 +251,21 @@ def test_missing_source_says_where_the_data_comes_from(tmp_path, capsys):
     assert "found x.txt; it should hold fer2013.csv, " in refused(capsys, tmp_path / "folder", tmp_path / "f.h5")
 
 
-def test_bad_image_is_named(tmp_path, capsys):
+def test_bad_image_costs_only_itself_and_is_named(tmp_path, capsys):
     source, output = fill_folder(tmp_path / "images", FOLDERS["nouns"], n=7), tmp_path / "f.h5"
     bad = source / "train" / "Surprise" / "Training_005.png"
-    good = bad.read_bytes()
-    for content, message in [(good[:300], "cannot be read as an image"), (b"", "cannot be read as an image")]:
+    good, whole = bad.read_bytes(), sum(map(len, preprocess(source, output).splits.values()))
+    Image.new("L", (64, 48)).save(tmp_path / "large.png")
+    large = (tmp_path / "large.png").read_bytes()
+    for content, message in [(good[:300], "cannot be read"), (b"", "cannot be read"), (large, "is 64x48, not 48x48")]:
         bad.write_bytes(content)
-        assert f"{bad} {message}" in refused(capsys, source, output)
-    Image.new("L", (64, 48)).save(bad)
-    assert f"{bad} is 64x48, not 48x48" in refused(capsys, source, output)
+        capsys.readouterr()
+        assert sum(map(len, preprocess(source, output).splits.values())) == whole - 1
+        said = capsys.readouterr().out
+        assert f"images cannot be used and are left out: {bad} {message}" in said
+    for path in source.rglob("*.png"):
+        path.write_bytes(large)
+    assert "is 64x48, not 48x48 as FER2013's own, nor is any other image better" in refused(capsys, source, output)
     bad.unlink()
     (source / "train" / "Surprise").rename(source / "train" / "Contempt")
     (source / "train" / "Contempt" / "Training_1.png").write_bytes(good)
@@ -268,7 +274,7 @@ def test_bad_image_is_named(tmp_path, capsys):
 
 def test_folder_without_images_is_refused(tmp_path, capsys):
     (tmp_path / "images" / "train" / "happy").mkdir(parents=True)
-    assert "no images (.jpg, .jpeg, .png) in train/" in refused(capsys, tmp_path / "images", tmp_path / "f.h5")
+    assert "no images (.jpg, .png, ...) in train/" in refused(capsys, tmp_path / "images", tmp_path / "f.h5")
 
 
 # ---- the output ----

@@ -7,11 +7,11 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from datasets.names import FER2013_CLASSES
-from datasets.raw.tree import Picture, find_tree
+from datasets.pictures import picture_endings
+from datasets.raw.tree import Picture, find_tree, left_out
 from datasets.raw.words import EMOTIONS, class_of
 
 SIDE = 48
-ENDINGS = (".jpg", ".jpeg", ".png")
 OWN = "for pictures of your own give --dataset folder"
 
 
@@ -21,13 +21,14 @@ def read_folder(
     """Split -> (pixels (n, 48, 48) uint8, labels (n,) int64), class by class and file name by file name.
 
     A file name that starts with `Training_`, `PublicTest_` or `PrivateTest_` tells the split, its folder otherwise.
-    Raises ValueError that names the file which is no 48x48 image, or the folder which is no class.
+    What is no image of 48x48 is left out, and `say` gets its name. Raises ValueError where nothing else is there, or
+    with the folder that is no class.
     """
-    tree = find_tree(folder, ENDINGS)
+    tree = find_tree(folder, picture_endings())
     if tree is None:
-        raise ValueError(f"{folder}: no images ({', '.join(ENDINGS)}) in train/<class>/ and test/<class>/")
+        raise ValueError(f"{folder}: no images (.jpg, .png, ...) in train/<class>/ and test/<class>/")
     if tree.left_out:
-        say(f"warning: {len(tree.left_out)} images in no class folder are left out, such as {tree.left_out[0]}")
+        say(left_out(f"{len(tree.left_out)} images lie in no class folder", tree.left_out))
     found: dict[str, list[tuple[int, str, Path]]] = {split: [] for split in splits}
     untold: dict[str, int] = {}
     for picture in tree.pictures:
@@ -41,14 +42,19 @@ def read_folder(
     for rule, count in untold.items():
         say(f"{count} images without a split in their name: {rule}, by their folder")
     files = progress([(split, *entry) for split in splits for entry in sorted(found[split])])
-    pixels: dict[str, list[np.ndarray]] = {split: [] for split in splits}
-    for split, _, _, path in files:
-        pixels[split].append(_read_image(path))
-    return {
-        split: (np.stack(pixels[split]), np.array([label for label, _, _ in sorted(found[split])], np.int64))
-        for split in splits
-        if found[split]
-    }
+    read: dict[str, list[tuple[np.ndarray, int]]] = {split: [] for split in splits}
+    faults = []
+    for split, label, _, path in files:
+        try:
+            read[split].append((_read_image(path), label))
+        except ValueError as error:
+            faults.append(error)
+    if not any(read.values()):
+        raise ValueError(f"{faults[0]}, nor is any other image better; {OWN}")
+    if faults:
+        say(left_out(f"{len(faults)} of {len(tree.pictures)} images cannot be used", faults))
+    columns = {split: zip(*faces, strict=True) for split, faces in read.items() if faces}
+    return {split: (np.stack(pixels), np.array(labels, np.int64)) for split, (pixels, labels) in columns.items()}
 
 
 def _label(picture: Picture) -> int:
@@ -65,9 +71,7 @@ def _read_image(path: Path) -> np.ndarray:
     try:
         with Image.open(path) as image:
             if image.size != (SIDE, SIDE):
-                raise ValueError(
-                    f"{path} is {image.width}x{image.height}, not 48x48: these are not FER2013's own images; {OWN}"
-                )
+                raise ValueError(f"{path} is {image.width}x{image.height}, not 48x48 as FER2013's own")
             return np.asarray(image.convert("L"))
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise ValueError(f"{path} cannot be read as an image ({error}): repair or delete it") from error
+        raise ValueError(f"{path} cannot be read as an image") from error

@@ -3,14 +3,15 @@
 `find_tree` finds the folder in which the splits or the classes lie; what is in the pictures is no concern here.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from datasets.raw.words import split_of
+from datasets.raw.words import class_of, split_of
 from utils.files import walk_files
 
 DEPTH = 4  # folders that an archive may put around the data
+SHOWN = 5  # files that a message names
 
 
 class Picture(NamedTuple):
@@ -39,28 +40,60 @@ def find_tree(source: Path, endings: Collection[str]) -> Tree | None:
     """
     inside = [(path.relative_to(source).parts, path) for path in walk_files(source) if path.suffix.lower() in endings]
     root, paths = source, [path for _, path in inside]
-    for _ in range(DEPTH + 1):
-        groups = _by_folder(inside)
-        splits = [name for name in groups if split_of(name) and any(len(parts) > 1 for parts, _ in groups[name])]
-        if splits:
-            entries = [(entry, split_of(name)) for name in splits for entry in groups[name]]
-            pictures = [Picture(path, parts[0], split) for (parts, path), split in entries if len(parts) > 1]
-            return _tree(root, pictures, paths)
-        if len(groups) != 1 or any(len(parts) == 1 for parts, _ in next(iter(groups.values()))):
-            break
+    begun = _beginnings((), inside)
+    if len(begun) == 1:  # whatever else lies beside it
+        (below, inside), *_ = begun
+        root = source.joinpath(*below)
+    elif begun:
+        raise ValueError(_unclear(source, sorted({below[0] for below, _ in begun})))
+    groups = _by_folder(inside)
+    while len(groups) == 1 and all(len(parts) > 1 for parts, _ in next(iter(groups.values()))):
         name, inside = next(iter(groups.items()))  # a folder alone, of folders: what an archive was packed in
-        root /= name
+        root, groups = root / name, _by_folder(inside)
+        if len(root.parts) - len(source.parts) > DEPTH:
+            return None
+    splits = _splits(groups)
+    if splits:
+        entries = [(entry, split_of(name)) for name in splits for entry in groups[name]]
+        pictures = [Picture(path, parts[0], split) for (parts, path), split in entries if len(parts) > 1]
+        return _tree(root, pictures, paths)
     if len(groups) < 2:
         return None
     there = ", ".join(f"{name}/" for name in groups)
     if any(map(split_of, groups)) and all(map(split_of, groups)):
         raise ValueError(f"{root} holds {there} with images but no folders of classes in them: put them in <class>/")
     if all(len(parts) > 1 for entries in groups.values() for parts, _ in entries):
-        raise ValueError(
-            f"{root} holds {there} and folders in these, so it is not clear which are the classes: point --source at "
-            "a folder that holds <class>/ or train/<class>/ and test/<class>/"
-        )
+        raise ValueError(_unclear(root, groups))
     return _tree(root, [Picture(path, name, None) for name, entries in groups.items() for _, path in entries], paths)
+
+
+def left_out(what: str, names: Iterable[object]) -> str:
+    """A warning about files that are not used, the first few of them named."""
+    names = list(map(str, names))
+    more = f", and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"warning: {what} and are left out: {', '.join(names[:SHOWN])}{more}"
+
+
+def _beginnings(below: tuple[str, ...], inside: Sequence[Entry]) -> list[tuple[tuple[str, ...], Sequence[Entry]]]:
+    """The folders, at most DEPTH deep, in which the data begins by their words, train/ or happy/, and their files."""
+    groups = _by_folder(inside)
+    if _splits(groups) or any(class_of(name) is not None for name in groups):
+        return [(below, inside)]
+    deeper = groups.items() if len(below) < DEPTH else ()
+    return [found for name, entries in deeper for found in _beginnings((*below, name), entries)]
+
+
+def _splits(groups: dict[str, list[Entry]]) -> list[str]:
+    """The folders that are called as a split, and have folders in them."""
+    return [name for name in groups if split_of(name) and any(len(parts) > 1 for parts, _ in groups[name])]
+
+
+def _unclear(root: Path, names: Iterable[str]) -> str:
+    there = ", ".join(f"{name}/" for name in names)
+    return (
+        f"{root} holds {there} and folders in these, so it is not clear which are the classes: point --source at "
+        "a folder that holds <class>/ or train/<class>/ and test/<class>/"
+    )
 
 
 def _by_folder(inside: Sequence[Entry]) -> dict[str, list[Entry]]:

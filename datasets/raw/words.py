@@ -30,7 +30,8 @@ def class_of(word: str) -> int | None:
 def split_of(word: str) -> str | None:
     """Training, PublicTest or PrivateTest for train, Val, test_set, Private Test, 01-training, ...; otherwise None."""
     letters = re.sub(r"[\W\d_]", "", word.casefold())
-    return SPLIT_WORDS.get(letters) or SPLIT_WORDS.get(re.sub("(data|set|images|faces|split)$", "", letters))
+    around = "data|sets?|images?|faces?|splits?|s"
+    return SPLIT_WORDS.get(letters) or SPLIT_WORDS.get(re.sub(f"^(?:data|images?|faces?)|(?:{around})$", "", letters))
 
 
 def plain(word: str) -> str:
