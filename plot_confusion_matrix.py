@@ -146,7 +146,8 @@ def find_metrics(args: argparse.Namespace) -> tuple[dict[str, Any], str | Path]:
     if args.predictions and asked:
         raise ValueError(f"{asked[0]} is for checkpoints; --predictions are drawn as they are; leave it out")
     wanted = {name: value for name, value in (("split", args.split), ("views", args.views)) if value is not None}
-    predictions = args.predictions
+    predictions = args.predictions and cli.expand_one(args.predictions)
+    args.run = args.run and cli.expand_one(args.run)
     if args.run and not asked:
         predictions = recorded.find_predictions(args.run, wanted)
     if predictions:

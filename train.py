@@ -114,6 +114,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
 def start(args: argparse.Namespace) -> dict[str, Any]:
     """A new run."""
     args.init = args.init and expand_one(args.init)
+    args.soft_targets = args.soft_targets and expand_one(args.soft_targets)
     config = config_from_flags(args)
     files.check_writable(config.output)
     splits = build.build_data(config)
@@ -128,6 +129,7 @@ def start(args: argparse.Namespace) -> dict[str, Any]:
 
 def resume(args: argparse.Namespace, said: set[str]) -> dict[str, Any]:
     """Continue the run in a folder with the options it was started with."""
+    args.resume = expand_one(args.resume)
     config, kept = resumed_config(args, said)
     splits = build.build_data(config)
     with distributed.processes(), runs.in_use(args.resume, kept), runs.enough_memory(config, args.resume):

@@ -108,7 +108,7 @@ def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
 
 def in_memory(args: argparse.Namespace) -> list[dict[str, Any]]:
     """What was asked for, with a line of its own where memory runs out."""
-    with devices.enough_memory(f"--views {args.views}", "give --views center, fewer images, or --device cpu"):
+    with devices.enough_memory(f"--views {args.views}", "give --views center, or fewer images"):
         return visualize(args) if args.video is None else watch(args)
 
 

@@ -32,7 +32,7 @@ def read_raw(
     roots = [folder]
     if labels is None:
         say(f"reading the faces in {folder}")
-        split, files = read_folder(folder)
+        split, files = read_folder(folder, say)
     else:
         say(f"reading the frames in {folder} with the labels in {labels}")
         split, files = read_original(folder, labels, find_face, crop_face, say)

@@ -6,6 +6,7 @@ each expression in the votes is what to train on.
 """
 
 import csv
+import io
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 from datasets.fer2013 import read_rows
 from datasets.names import EIGHT_CLASSES, FER2013_CLASSES, SPLITS
 from datasets.raw.csv_cells import parse_split
+from datasets.raw.csv_text import read_table
 from datasets.raw.source import find_source
 from datasets.raw.words import class_of
 from datasets.storage import FaceSet, Split
@@ -68,17 +70,17 @@ def read_votes(path: Path) -> tuple[np.ndarray, np.ndarray]:
         raise FileNotFoundError(f"{path} does not exist: point --labels at fer2013new.csv of FER+")
     usages, votes = [], []
     try:
-        with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
-            rows = csv.reader(file)
-            columns = _columns(path, next(rows, []))
-            for row, fields in enumerate(rows, 1):
-                if any(fields):
-                    cells = [fields[column].strip() if column < len(fields) else "" for column in columns]
-                    usages.append(parse_split(cells[0].encode(), SPLITS, words=False))
-                    votes.append([int(cell) if re.fullmatch("[0-9]{1,3}", cell) else -1 for cell in cells[1:]])
-                    if usages[-1] is None or min(votes[-1]) < 0:
-                        raise ValueError(f"{path}: row {row} is {', '.join(cells)[:80]!r}, not a split and ten numbers")
-    except csv.Error as error:
+        text, separator, _ = read_table(path, ("Usage", *VOTES))
+        rows = csv.reader(io.StringIO(text), delimiter=separator)
+        columns = _columns(path, next(rows, []))
+        for row, fields in enumerate(rows, 1):
+            if any(fields):
+                cells = [fields[column].strip() if column < len(fields) else "" for column in columns]
+                usages.append(parse_split(cells[0].encode(), SPLITS, words=False))
+                votes.append([int(cell) if re.fullmatch("[0-9]{1,3}", cell) else -1 for cell in cells[1:]])
+                if usages[-1] is None or min(votes[-1]) < 0:
+                    raise ValueError(f"{path}: row {row} is {', '.join(cells)[:80]!r}, not a split and ten numbers")
+    except (csv.Error, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no fer2013new.csv ({error})") from None
     return np.array(usages, np.int64), np.array(votes, np.int64).reshape(-1, len(VOTES))
 

@@ -13,6 +13,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from utils.files import is_clutter
 
 HEIF = (".heic", ".heif", ".hif")
+# What cameras write and Pillow may have no reader for: pictures all the same, to be named and not passed over
+CAMERAS = (".avif", ".jxl", ".dng", ".nef", ".cr2", ".cr3", ".arw", ".orf", ".raf", ".rw2")
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 # What Pillow has a reader for and that is no picture: data, films, and pages or drawings that another program paints
 NOT_PICTURES = {
@@ -26,7 +28,7 @@ def picture_endings() -> frozenset[str]:
     """The file endings, in small letters, of what a folder's pictures may be called."""
     Image.init()
     known = {ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    return frozenset(known - NOT_PICTURES | set(HEIF))
+    return frozenset((known - NOT_PICTURES).union(HEIF, CAMERAS))
 
 
 def list_pictures(folder: Path) -> list[Path]:

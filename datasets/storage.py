@@ -179,6 +179,8 @@ def _checked(path: Path, name: str, split: Split, class_names: Sequence[str]) ->
     _check_shapes(path, name, pixels, labels)
     if pixels.dtype != np.uint8 and (pixels.min() < 0 or pixels.max() > 255):
         raise ValueError(f"{path}: {name}_pixel reaches from {pixels.min()} to {pixels.max()}, not 0 to 255")
+    if labels.dtype.kind == "f" and not np.array_equal(labels, np.floor(labels)):
+        raise ValueError(f"{path}: {name}_label holds fractions, such as {labels[labels != np.floor(labels)][0]:g}")
     if labels.min() < 0 or labels.max() >= len(class_names):
         found = f"{labels.min()} to {labels.max()}"
         raise ValueError(f"{path}: {name}_label reaches from {found}, but there are {len(class_names)} classes")
@@ -204,7 +206,7 @@ def _check_shapes(path: Path, name: str, pixels: np.ndarray | h5py.Dataset, labe
         raise ValueError(
             f"{path}: {name}_label holds text, not numbers: a label is the place of its class in class_names, from 0"
         )
-    if labels.shape not in ((len(labels),), (len(labels), 1)) or labels.dtype.kind not in "iu":
+    if labels.shape not in ((len(labels),), (len(labels), 1)) or labels.dtype.kind not in "iuf":
         raise ValueError(f"{path}: {name}_label is {_what(labels)}, not (N,) int64; {remake(path)}")
     if len(pixels) != len(labels) or not len(labels):
         raise ValueError(f"{path}: {name} has {len(pixels)} faces and {len(labels)} labels; {remake(path)}")

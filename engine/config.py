@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -108,6 +109,9 @@ def resumed_config(args: argparse.Namespace, said: set[str]) -> tuple[RunConfig,
     if not (folder / "args.json").is_file():
         runs = sorted(str(path.parent) for path in Path("runs").glob("*/args.json"))[:5]
         hint = f"; there are {', '.join(runs)}" if runs else ""
+        inside = next((parent for parent in folder.parents if (parent / "args.json").is_file()), None)
+        if inside and folder.exists():
+            hint = f"; it is a part of one: give --resume {shlex.quote(str(inside))}"
         raise FileNotFoundError(f"--resume {folder}: no run there (a run's folder has an args.json){hint}")
     fixed = sorted(said - set(CHANGEABLE))
     if fixed:

@@ -61,13 +61,10 @@ def enough_memory(config: RunConfig, folder: Path | None = None) -> AbstractCont
     """For the duration, running out of memory is a ValueError with a way on; folder: of the run, once it has one."""
     recipe = config.recipe
     half = max(2, recipe.batch_size // 2)
-    smaller = f"--batch-size {half} --lr {recipe.lr * half / recipe.batch_size:g}, or --device cpu"
+    smaller = f"--batch-size {half} --lr {recipe.lr * half / recipe.batch_size:g}"
     instead = f"give {smaller}"
     if folder:
-        instead = (
-            f"once more is free: python train.py --resume {shlex.quote(str(folder))} (also with --device cpu);"
-            f" or a new run: {smaller}"
-        )
+        instead = f"once more is free: python train.py --resume {shlex.quote(str(folder))}; or a new run: {smaller}"
     return device.enough_memory(f"--batch-size {recipe.batch_size}", instead)
 
 

@@ -200,19 +200,27 @@ def test_name_that_says_nothing_is_named(tmp_path, name):
     assert f"{folder / 'happy' / name}: the name is not <subject>_<sequence>_<frame>" in fault_line(folder)
 
 
-def test_face_of_another_size_is_named(tmp_path):
+def test_faces_of_another_size_are_named(tmp_path, capsys):
     folder = fill_ck48(tmp_path / "CK+48")
+    whole = len(read(folder, print).splits["data"])
     spoil(folder / "fear" / "S501_003_00000010.png", np.zeros((49, 64), np.uint8))
-    assert "S501_003_00000010.png is 64x49, not 48x48" in fault_line(folder)
+    assert len(read(folder, print).splits["data"]) == whole - 1
+    assert "S501_003_00000010.png is 64x49, not 48x48" in capsys.readouterr().out
+    for path in folder.rglob("*.png"):
+        spoil(path, np.zeros((49, 64), np.uint8))
+    assert "is 64x49, not 48x48" in fault_line(folder)
 
 
-def test_damaged_picture_is_named(tmp_path):
+def test_damaged_picture_costs_only_itself_and_is_named(tmp_path, capsys):
     folder = fill_ck48(tmp_path / "CK+48")
+    whole = len(read(folder, print).splits["data"])
     path = folder / "fear" / "S501_003_00000010.png"
     good = path.read_bytes()
     for content in (b"", b"text", good[:20], good[:40], good[:300], good[:-30], good[:600] + bytes(99) + good[699:]):
         path.write_bytes(content)
-        assert f"{path} cannot be read as an image (" in fault_line(folder)
+        assert len(read(folder, print).splits["data"]) == whole - 1
+        said = capsys.readouterr().out
+        assert f"warning: 1 of {whole} pictures cannot be used and are left out: {path} cannot be read as" in said
 
 
 def test_folders_that_are_no_expression_or_empty_are_named(tmp_path):

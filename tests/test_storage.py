@@ -139,7 +139,7 @@ PIXELS, LABELS = np.zeros((4, 48, 48), np.uint8), np.arange(4)
         ({"Training_pixel": PIXELS[:, :40], "Training_label": LABELS}, r"Training_pixel is \(4, 40, 48\) uint8"),
         ({"Training_pixel": PIXELS / 255, "Training_label": LABELS}, "float64, not"),
         ({"Training_pixel": PIXELS.astype(int) + 256, "Training_label": LABELS}, "reaches from 256 to 256"),
-        ({"Training_pixel": PIXELS, "Training_label": LABELS / 2}, r"Training_label is \(4,\) float64"),
+        ({"Training_pixel": PIXELS, "Training_label": LABELS / 2}, r"Training_label holds fractions, such as 0.5"),
         ({"Training_pixel": PIXELS, "Training_label": np.eye(4, 7, dtype=int)}, r"Training_label is \(4, 7\) int64"),
         ({"Training_pixel": PIXELS, "Training_label": LABELS[:3]}, "4 faces and 3 labels"),
         ({"Training_pixel": PIXELS, "Training_label": LABELS + 4}, "from 4 to 7, but there are 7 classes"),

@@ -112,13 +112,14 @@ def describe(error: BaseException) -> str:
 def expand(given: Iterable[Path]) -> list[Path]:
     """Put what a pattern (`photos/*.jpg`) matches, sorted, in its place: Windows' shells hand it on as it is.
 
-    A file or folder that is there is taken by its name, even one called `[1].jpg`. What matches nothing stays, for
-    whoever reads it to say so.
+    Files and folders that are there are taken by their names, even one called `[1].jpg`. What matches nothing stays,
+    for whoever reads it to say so.
     """
     paths = []
     for path in given:
-        matches = [] if os.path.lexists(path) else sorted(glob.glob(str(path)))
-        paths += [Path(match) for match in matches] or [path]
+        there = next(folder for folder in (path, *path.parents, Path()) if os.path.lexists(folder))
+        matches = [] if there == path else glob.glob(str(path.relative_to(there)), root_dir=there, recursive=True)
+        paths += [there / match for match in sorted(matches)] or [path]
     return paths
 
 

@@ -21,6 +21,7 @@ def pick_device(name: str = "auto") -> torch.device:
     "auto" is the CPU, and a line on stderr says why.
     """
     count, trouble = count_gpus()
+    name = name.strip().lower()
     if name == "auto" and not count:
         if trouble:
             print(f"no GPU is used: {trouble}", file=sys.stderr)
@@ -83,13 +84,17 @@ def settle_kernels(deterministic: bool) -> None:
 
 @contextmanager
 def enough_memory(what: str, instead: str) -> Iterator[None]:
-    """Make one line of running out of memory: a ValueError that says with `what`, and what to do `instead`."""
+    """Make one line of running out of memory: a ValueError that says with `what`, and what to do `instead`.
+
+    Where it is not the host's own memory, the CPU is offered too.
+    """
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
-        raise ValueError(f"out of memory with {what}; {instead}") from None
+        host = isinstance(error, MemoryError) or "CPU" in str(error)
+        raise ValueError(f"out of memory with {what}; {instead}{'' if host else ', or --device cpu'}") from None
 
 
 def choose_precision(device: torch.device, amp: bool | None) -> tuple[bool, str]:

@@ -4,13 +4,14 @@ The other form, the original distribution of whole sequences, is read in `ckplus
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from datasets.raw.tree import left_out
 from datasets.storage import SIDE, Split
 from utils.files import is_clutter
 
@@ -72,10 +73,11 @@ def find_source(path: Path) -> tuple[Path, Path | None]:
     )
 
 
-def read_folder(folder: Path) -> tuple[Split, list[Path]]:
+def read_folder(folder: Path, say: Callable[[str], object]) -> tuple[Split, list[Path]]:
     """Read CK+48: its faces, class by class and file name by file name, and the files they come from.
 
-    Raises ValueError that names the folder which is no expression or is empty, or the file which is no frame of 48x48.
+    What is no picture of 48x48 is left out, and `say` gets its name. Raises ValueError where nothing else is there, or
+    with the folder that is no expression or is empty, or the file whose name says nothing.
     """
     frames: list[Frame] = []
     first: dict[tuple[str, str], Frame] = {}
@@ -92,12 +94,26 @@ def read_folder(folder: Path) -> tuple[Split, list[Path]]:
             if other.label != frame.label:
                 raise ValueError(f"{path} and {other.path} are one sequence in two classes: delete the wrong ones")
             frames.append(frame)
-    frames.sort()
-    pixels = [read_image(frame.path, "L") for frame in frames]
-    for frame, (h, w) in zip(frames, (image.shape for image in pixels), strict=True):
-        if (h, w) != (SIDE, SIDE):
-            raise ValueError(f"{frame.path} is {w}x{h}, not 48x48: these are not CK+48's own images")
+    read, faults = [], []
+    for frame in sorted(frames):
+        try:
+            read.append((frame, _read_face(frame.path)))
+        except ValueError as error:
+            faults.append(error)
+    if not read:
+        raise faults[0]
+    if faults:
+        say(left_out(f"{len(faults)} of {len(frames)} pictures cannot be used", faults))
+    frames, pixels = map(list, zip(*read, strict=True))
     return as_split(frames, pixels), [frame.path for frame in frames]
+
+
+def _read_face(path: Path) -> np.ndarray:
+    """uint8 (48, 48)."""
+    face = read_image(path, "L")
+    if face.shape != (SIDE, SIDE):
+        raise ValueError(f"{path} is {face.shape[1]}x{face.shape[0]}, not 48x48: it is none of CK+48's own images")
+    return face
 
 
 def as_split(frames: Sequence[Frame], pixels: Sequence[np.ndarray]) -> Split:

@@ -6,6 +6,7 @@ The official file is none of that, and its bytes are handed on as they are.
 import csv
 import io
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 BYTES_A_CHUNK = 4_000_000  # about 500 rows of faces
@@ -56,15 +57,31 @@ def read_header(stream: BinaryIO, columns: Sequence[str]) -> Header:
         stream = Recoded(stream, encoding or "utf-8")
         start = stream.readline(LONGEST)
     start = start.removeprefix(b"\xef\xbb\xbf")
+    while start and not start.strip():
+        start, line = stream.readline(LONGEST), line + 1
     separators: Sequence[bytes] = SEPARATORS
     told = start.strip(AROUND)
     if told[:4].lower() == b"sep=":  # for Excel
-        separators, line = [told[4:5] or b"\t"], 3
+        separators, line = [told[4:5] or b"\t"], line + 1
         start = stream.readline(LONGEST)
     wanted = {column.lower() for column in columns}
     named = {separator: _names(start, separator) for separator in separators}
     best = max(named, key=lambda separator: len(wanted & {name.lower() for name in named[separator]}))
     return Header(named[best], best, line, stream)
+
+
+def read_table(path: Path, columns: Sequence[str]) -> tuple[str, str, int]:
+    """A small table in UTF-8 and ordinary lines, its separator, and how many lines of the file stand before it.
+
+    UnicodeDecodeError where it is in an encoding that cannot be told.
+    """
+    with open(path, "rb") as file:
+        header = read_header(file, columns)
+        file.seek(0)
+        content = file.read()
+    text = content.decode(_encoding(content) or "utf-8").removeprefix("\ufeff")
+    lines, before = io.StringIO(text, newline=None).readlines(), header.line - 2
+    return "".join(lines[before:]), header.separator.decode(), before
 
 
 def read_chunks(stream: BinaryIO, name: str) -> Iterator[list[bytes]]:
@@ -97,6 +114,8 @@ def split_quoted(line: bytes, separator: bytes) -> list[bytes]:
 
 def _encoding(start: bytes) -> str | None:
     """UTF-16, which every second byte of this file's letters tells where no mark does; None for the usual ones."""
+    if start[:4] in (b"\xff\xfe\0\0", b"\0\0\xfe\xff"):
+        return "utf-32"
     if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return "utf-16"
     if len(start) > 3 and 0 in start[:4] and start[:4].count(0) == 2:

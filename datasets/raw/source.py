@@ -143,6 +143,8 @@ def _member(path: Path, there: list[str], names: Sequence[str]) -> str:
     for name in there:
         if _is_called(name, names):
             return name
+    if "[Content_Types].xml" in there or "mimetype" in there:
+        raise ValueError(f"{path} is a spreadsheet: save it as CSV, in the program that wrote it")
     found = ", ".join(there[:4]) + (", ..." if len(there) > 4 else "") or "nothing"
     advice = "unpack it and point --source at what is inside, if that is the data"
     raise ValueError(f"{path}: no {' or '.join(names)} in the archive: found {found}; {advice}")
@@ -176,5 +178,9 @@ def _refuse_impostors(path: Path, start: bytes) -> None:
         raise ValueError(f"{path} is a web page, not the data: log in where it is offered and {DOWNLOAD}")
     if start.startswith((b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"Rar!", b"\x28\xb5\x2f\xfd")):
         raise ValueError(f"{path} is an archive of a kind that is not read here: unpack it and point --source at that")
+    if start.startswith(b"\xd0\xcf\x11\xe0"):
+        raise ValueError(f"{path} is a spreadsheet of Excel: save it as CSV there")
+    if start.startswith((b"PAR1", b"\x93NUMPY", b"\x80\x03", b"\x80\x04", b"\x80\x05")):
+        raise ValueError(f"{path} is a table of Python or Parquet, not a CSV: write it with pandas' to_csv")
     if start.startswith(b"\x89HDF"):
         raise ValueError(f"{path} is an HDF5 file already: give it to train.py as --data {path}")

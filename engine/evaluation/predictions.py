@@ -9,6 +9,8 @@ subject, sequence, fold: only where they exist (CK+), always last.
 """
 
 import csv
+import io
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from datasets.names import FACE_COLUMNS, GROUP_COLUMNS
+from datasets.raw.csv_text import read_table
 from engine.evaluation.metrics import check_inputs
 from utils.files import replacing
 
@@ -81,13 +84,19 @@ def read_predictions(path: str | Path) -> Predictions:
         raise FileNotFoundError(f"no predictions {path}; make them: python evaluate.py --checkpoint PATH")
     if path.is_dir():
         raise ValueError(f"{path} is a folder; give the predictions.csv of a run or of evaluate.py")
+    if not path.stat().st_size:
+        raise ValueError(f"{path} is empty; make it again: python evaluate.py --checkpoint PATH")
     try:
+        text, separator, before = read_table(path, FACE_COLUMNS)  # a spreadsheet may have saved it
+        header = next(csv.reader(io.StringIO(text), delimiter=separator), [])
+        decimal = "," if separator != "," and re.search(r"\d,\d", text) else "."
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # rows that are longer than the header
-            table = pd.read_csv(path, dtype={"subject": str, "sequence": str}, index_col=False)
-    except (ValueError, pd.errors.ParserWarning) as error:  # pandas' parser errors are ValueErrors too
+            types = {"subject": str, "sequence": str}
+            table = pd.read_csv(io.StringIO(text), sep=separator, decimal=decimal, dtype=types, index_col=False)
+    except (ValueError, csv.Error, pd.errors.ParserWarning) as error:  # pandas' parser errors are ValueErrors too
         raise ValueError(f"{path} is not a predictions.csv ({str(error).strip().splitlines()[0][:200]})") from None
-    _check_header(path)
+    _check_header(path, header)
     missing = [name for name in FACE_COLUMNS if name not in table]
     names = tuple(name for name in table if name not in FACE_COLUMNS + GROUP_COLUMNS)
     if missing or not names:
@@ -97,7 +106,7 @@ def read_predictions(path: str | Path) -> Predictions:
         raise ValueError(f"{path} has no rows")
     for name in [name for name in GROUP_COLUMNS if name in table]:
         if table[name].isna().any():
-            line = int(np.flatnonzero(table[name].isna())[0]) + 2
+            line = int(np.flatnonzero(table[name].isna())[0]) + 2 + before
             raise ValueError(f"{path}, line {line}, column {name}: the cell is empty")
     for name in FACE_COLUMNS + names:
         values = pd.to_numeric(table[name], errors="coerce")
@@ -110,7 +119,7 @@ def read_predictions(path: str | Path) -> Predictions:
             allowed = allowed if name in FACE_COLUMNS else "a number"
             found = table[name].iloc[wrong[0]]
             found = "an empty cell" if pd.isna(found) else repr(str(found)[:40])
-            raise ValueError(f"{path}, line {wrong[0] + 2}, column {name[:40]}: {found} is not {allowed}")
+            raise ValueError(f"{path}, line {wrong[0] + 2 + before}, column {name[:40]}: {found} is not {allowed}")
         table[name] = values
     try:
         labels, probabilities = check_inputs(table["label"].astype(np.int64), table[list(names)], names)
@@ -126,10 +135,8 @@ def read_predictions(path: str | Path) -> Predictions:
     )
 
 
-def _check_header(path: Path) -> None:
+def _check_header(path: Path, names: Sequence[str]) -> None:
     """ValueError for columns of one name, of which pandas renames the second, and for those without."""
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        names = next((row for row in csv.reader(file) if row), [])
     wrong = [name for i, name in enumerate(names) if name in names[:i] or not name.strip()]
     long = [name for name in names if len(name) > 100]
     if long:

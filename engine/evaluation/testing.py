@@ -217,7 +217,7 @@ def _probabilities(
     Without the second where one member, or not every one, has a checkpoint in the group.
     """
     size = setup.batch_size or views_at_once(next(group[0].model.parameters()).device)
-    with enough_memory(f"--batch-size {size}", f"give --batch-size {max(1, size // 2)}, or --device cpu"):
+    with enough_memory(f"--batch-size {size}", f"give --batch-size {max(1, size // 2)}"):
         own = [classifier_probabilities(c, pixels, setup.views, size, setup.amp) for c in group]
     parts = [[p for c, p in zip(group, own, strict=True) if any(c is m for m in of)] for of in setup.members.values()]
     several = len(parts) > 1 and all(parts)
