@@ -23,7 +23,7 @@ import torch
 from datasets.names import CLASS_NAMES, FOLDS
 from models import MODELS
 from models.build import build_model
-from models.form import INPUTS, MOST_CLASSES, PREFIXES, is_weights
+from models.form import INPUTS, MOST_CLASSES, NEEDED, PREFIXES, is_weights
 
 NETWORKS = ("vgg11", "vgg13", "vgg16", "vgg19", "resnet18", "resnet34", "resnet50")
 FAINT = 1e-4  # variance of the first convolution's output by its weights' squares: 0.01 to 1, in LetheSec's below 1e-5
@@ -87,6 +87,8 @@ def adapt(raw: Mapping, path: str | Path) -> dict[str, Any] | None:
     form, raw = FORMS[name], {_text(key): value for key, value in raw.items()}
     tensors = clean(raw.get(form.key, raw), f"{path}: {form.key if form.key in raw else 'the file'}")
     network = architecture(tensors)
+    if network is None and (bare := _bare(tensors, path)):
+        return bare  # of a network that only this project has
     if network is None:
         some = ", ".join(list(tensors)[:4])
         raise ValueError(f"{path} ({name}) holds no network of {', '.join(NETWORKS)}; its tensors: {some}, ...")
@@ -163,7 +165,8 @@ def network_of(tensors: Mapping[str, torch.Tensor]) -> tuple[str, int, int] | No
 
 def _bare(raw: Mapping, path: str | Path) -> dict[str, Any] | None:
     """A state_dict of one of the networks here as a checkpoint, or None for other content."""
-    weights = raw.get("state_dict", raw)
+    key = "model" if [key for key in NEEDED if key in raw] == ["model"] else "state_dict"
+    weights = raw.get(key, raw)
     tensors = clean(weights, str(path)) if is_weights(weights) else {}
     found = network_of(tensors)
     if found is None:

@@ -19,6 +19,7 @@ AGAIN = "fetch it again"
 # A pattern of the first bytes, what such a file is, and what can be done. The first that fits counts.
 KINDS = (
     (rb"$", "empty", AGAIN),
+    (rb"\s*<(\?xml[^>]*>\s*<)?net ", "a network of OpenVINO", SOURCE),
     (
         rb"(?i)(\xef\xbb\xbf)?\s*<(!doctype html|html|head|\?xml|error)",
         "a web page, perhaps one that asks to sign in or to confirm a download",
@@ -45,6 +46,14 @@ KINDS = (
     (rb"\x80[\x02-\x05].*sklearn", "a pickled object of scikit-learn", OURS),
     (rb"\x80[\x02-\x05].*joblib", "a file of joblib", OURS),
     (rb"\x78[\x01\x5e\x9c\xda]", "a compressed file, as joblib writes", OURS),
+    (rb"GGUF|ggml|[pf]trt", "a network of GGML or TensorRT", SOURCE),
+    (
+        rb"Rar!|7z\xbc\xaf|\xfd7zXZ|BZh\d|\x28\xb5\x2f\xfd",
+        "an archive of another kind than zip",
+        "unpack it, and give the checkpoint that comes out",
+    ),
+    (rb"....ftyp|RIFF|OggS|\x1a\x45\xdf\xa3", "a film or a picture", "visualize.py takes it as --video or --image"),
+    (rb"%PDF|\x7fELF|MZ[\x00-\xff]\x00|\xd0\xcf\x11\xe0", "a document or a program", OURS),
     (rb"\x1f\x8b", "compressed (gzip)", "unpack it: {gunzip}"),
     (rb".{257}ustar", "a tar archive", "unpack it: python -m tarfile -e {quoted} {folder}"),
     (rb"\x89PNG\r|\xff\xd8\xff|GIF8|BM....\x00{4}", "an image", "visualize.py takes it as --image"),

@@ -123,6 +123,12 @@ FILES = {
     "tar": (tar_with("best.pt"), "it is a tar archive; unpack it: python -m tarfile -e"),
     "gzip": (gzip.compress(b"x"), 'it is compressed (gzip); unpack it: python -c "'),
     "image": (b"\x89PNG\r\n\x1a\n" + bytes(50), "it is an image; visualize.py takes it as --image"),
+    "OpenVINO": (b'<?xml version="1.0"?>\n<net name="x"></net>', "it is a network of OpenVINO"),
+    "rar": (b"Rar!\x1a\x07" + bytes(99), "it is an archive of another kind than zip; unpack it"),
+    "xz": (b"\xfd7zXZ\0" + bytes(99), "it is an archive of another kind than zip; unpack it"),
+    "film": (b"\0\0\0\x18ftypisom" + bytes(60), "it is a film or a picture"),
+    "GGUF": (b"GGUF" + bytes(90), "it is a network of GGML or TensorRT"),
+    "document": (b"%PDF-1.4\n%\xe2\xe3", "it is a document or a program"),
     "other bytes": (bytes(range(40, 250)), "is truncated or not a PyTorch checkpoint"),
 }
 
@@ -262,7 +268,9 @@ def test_prefixes_in_our_own_form(tmp_path, prefix):
 def test_a_bare_state_dict_says_what_was_assumed(tmp_path):
     for classes, names in ((7, FER2013_CLASSES), (3, ("class 0", "class 1", "class 2"))):
         model = small(classes)
-        for content in (model.state_dict(), {"state_dict": nn.DataParallel(model).state_dict(), "epoch": 3}):
+        wrapped = nn.DataParallel(model).state_dict()
+        contents = [model.state_dict(), {"state_dict": wrapped, "epoch": 3}, {"model": wrapped}, {"net": wrapped}]
+        for content in contents:
             torch.save(content, tmp_path / "x.pt")
             classifier = load_classifier(tmp_path / "x.pt")
             assert same(tmp_path / "x.pt", model) and classifier.class_names == names
