@@ -58,7 +58,7 @@ def load_image(path: str | Path) -> np.ndarray:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=_formats()) as image:
                 return _to_rgb(ImageOps.exif_transpose(image))
-    except PermissionError:
+    except (PermissionError, MemoryError):
         raise
     except UnidentifiedImageError:
         raise ValueError(f"{path} is not an image that can be read; save it as JPEG or PNG") from None

@@ -106,8 +106,7 @@ TABLES = {
 # What is given, the exit status, and a pattern of what is said
 GIVEN = """
 visualize.py {see} 'trip [1]'        | 0 | left out: .*camera.nef is not an image.*line.png is 1x2000.*page.jpg is not
-visualize.py {see} 'trip [1]/*.jpg'  | 0 | left out: .*page.jpg is not
-t an image
+visualize.py {see} 'trip [1]/*.jpg'  | 0 | left out: .*page.jpg is not an image
 visualize.py {see} 'trip [1]/*.bmp'  | 2 | no image trip .1./\\*.bmp
 visualize.py {see} 'trip [1]/line.*' | 2 | line.png is 1x2000 pixels; a face needs 16x16 at least
 preprocess_fer2013.py --output o.h5 --source sheet.csv     | 2 | sheet.csv is a spreadsheet: save it as CSV

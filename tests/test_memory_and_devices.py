@@ -7,6 +7,7 @@ import torch
 
 import evaluate
 import plot_confusion_matrix
+import preprocess_fer2013
 import train
 import visualize
 from engine import loop, saving
@@ -148,3 +149,25 @@ def test_too_little_memory_in_testing_names_the_batch(faces_file, tmp_path, monk
 def test_other_errors_keep_their_traceback(monkeypatch):
     with pytest.raises(RuntimeError, match="shape"), devices.enough_memory("all", "nothing"):
         raise RuntimeError("shape mismatch")
+
+
+@pytest.mark.parametrize("error", NO_MEMORY, ids=lambda error: type(error).__name__)
+def test_too_little_memory_for_the_data_or_the_network(faces_file, tmp_path, monkeypatch, capsys, error):
+    line = "error: out of memory"
+    with monkeypatch.context() as patches:
+        patches.setattr("datasets.storage._read_split", failing(error))
+        flags = ["--data", faces_file, "--device", "cpu"]
+        assert line in error_of(capsys, train.main, *flags, "--output", tmp_path)
+        assert line in error_of(capsys, evaluate.main, *flags, "--output", tmp_path)
+    with monkeypatch.context() as patches:
+        patches.setattr("models.checkpoint.load_classifier", failing(error))
+        assert line in error_of(capsys, evaluate.main, *flags, "--output", tmp_path)
+        assert line in error_of(capsys, visualize.main, "--device", "cpu", "--output", tmp_path / "x.png")
+    monkeypatch.setattr("datasets.synthetic.sets.draw_fer2013", failing(error))
+    flags = ["--dataset", "synthetic", "--output", tmp_path / "x.h5"]
+    assert line in error_of(capsys, preprocess_fer2013.main, *flags)
+    monkeypatch.setattr("datasets.pictures._to_rgb", failing(error))
+    flags = ["--checkpoint", WEIGHTS, "--device", "cpu", "--output", tmp_path / "x.png"]
+    if isinstance(error, MemoryError):
+        assert line in error_of(capsys, visualize.main, *flags)
+    assert not list(tmp_path.iterdir())

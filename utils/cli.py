@@ -80,6 +80,8 @@ def run(
 ) -> Any:
     """Call `function(args)`; end with one line and status 2 where the input was wrong (ValueError, OSError).
 
+    So it ends where memory is short, too.
+
     Ctrl-C ends with status 130 and SIGTERM with 143, both after everything that is open has been closed.
     With FER_DEBUG set in the environment the traceback is shown instead.
     """
@@ -94,6 +96,11 @@ def run(
             raise
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         parser.error(describe(error) + ("; make room there and run it again" if full else ""))
+    except (MemoryError, RuntimeError) as error:  # where no one knew what would need less
+        short = isinstance(error, MemoryError) or ("torch" in sys.modules and device.out_of_memory(error))
+        if not short or os.environ.get("FER_DEBUG"):
+            raise
+        parser.error("out of memory: close other programs and runs, and try again")
     except KeyboardInterrupt:
         sys.stdout.flush()
         parser.exit(130, f"{parser.prog}: interrupted\n")
@@ -185,3 +192,4 @@ def progress(items: Any = None, **options: Any) -> Any:
 
 
 tqdm = lazy_module("tqdm")
+device = lazy_module("utils.device")
