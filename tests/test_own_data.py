@@ -84,6 +84,10 @@ def test_folders_tell_the_splits_however_they_are_packed(tmp_path, inside, train
     np.testing.assert_array_equal(faces.splits["Training"].pixels[0], first)
 
 
+def test_one_split_alone_is_still_a_split(tmp_path):
+    assert counts(read(fill(tmp_path, {"archive/train/b": 3, "archive/train/A": 2}))) == {"Training": [2, 3]}
+
+
 @pytest.mark.parametrize("name", CLUTTER)
 def test_what_systems_leave_is_no_data(name):
     assert is_clutter(name) and is_clutter(f"train/happy/{name}") and not is_clutter("train/happy/1.jpg")
@@ -122,6 +126,7 @@ def test_linked_folders_are_read_and_circles_end(tmp_path):
         ({"happy": 2}, "holds no classes of pictures: found happy"),
         ({"train": 2, "test": 1}, "holds test/, train/ with images but no folders of classes in them"),
         ({"S1/happy": 1, "S1/sad": 1, "S2/sad": 1}, "holds S1/, S2/ and folders in these, so it is not clear"),
+        ({"images/calm": 1, "images/awake": 1, "samples": 1}, "holds images/, samples/ and folders in these, so it is"),
         ({"label": 1, "calm": 1}, "a class is called 'label', as a column of predictions.csv"),
     ],
 )

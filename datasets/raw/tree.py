@@ -47,7 +47,7 @@ def find_tree(source: Path, endings: Collection[str]) -> Tree | None:
     elif begun:
         raise ValueError(_unclear(source, sorted({below[0] for below, _ in begun})))
     groups = _by_folder(inside)
-    while len(groups) == 1 and all(len(parts) > 1 for parts, _ in next(iter(groups.values()))):
+    while len(groups) == 1 and not _splits(groups) and all(map(_all_deeper, groups.values())):
         name, inside = next(iter(groups.items()))  # a folder alone, of folders: what an archive was packed in
         root, groups = root / name, _by_folder(inside)
         if len(root.parts) - len(source.parts) > DEPTH:
@@ -62,7 +62,9 @@ def find_tree(source: Path, endings: Collection[str]) -> Tree | None:
     there = ", ".join(f"{name}/" for name in groups)
     if any(map(split_of, groups)) and all(map(split_of, groups)):
         raise ValueError(f"{root} holds {there} with images but no folders of classes in them: put them in <class>/")
-    if all(len(parts) > 1 for entries in groups.values() for parts, _ in entries):
+    deeper = [entries for entries in groups.values() if _all_deeper(entries)]
+    several = any(len({parts[0] for parts, _ in entries}) > 1 for entries in deeper)  # classes themselves, perhaps
+    if len(deeper) == len(groups) or (several and not any(class_of(name) is not None for name in groups)):
         raise ValueError(_unclear(root, groups))
     return _tree(root, [Picture(path, name, None) for name, entries in groups.items() for _, path in entries], paths)
 
@@ -81,6 +83,11 @@ def _beginnings(below: tuple[str, ...], inside: Sequence[Entry]) -> list[tuple[t
         return [(below, inside)]
     deeper = groups.items() if len(below) < DEPTH else ()
     return [found for name, entries in deeper for found in _beginnings((*below, name), entries)]
+
+
+def _all_deeper(entries: Sequence[Entry]) -> bool:
+    """Whether a folder holds folders alone."""
+    return all(len(parts) > 1 for parts, _ in entries)
 
 
 def _splits(groups: dict[str, list[Entry]]) -> list[str]:
