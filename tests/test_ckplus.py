@@ -200,6 +200,16 @@ def test_name_that_says_nothing_is_named(tmp_path, name):
     assert f"{folder / 'happy' / name}: the name is not <subject>_<sequence>_<frame>" in fault_line(folder)
 
 
+def test_adjectives_and_capitals_are_the_same_classes(tmp_path):
+    folder = fill_ck48(tmp_path / "CK+48")
+    before = read(folder).splits["data"]
+    for old, new in (("anger", "Angry"), ("happy", "HAPPINESS"), ("sadness", "sad")):
+        (folder / old).rename(folder / new)
+    after = read(folder).splits["data"]
+    np.testing.assert_array_equal(before.labels, after.labels)
+    np.testing.assert_array_equal(before.pixels, after.pixels)
+
+
 def test_faces_of_another_size_are_named(tmp_path, capsys):
     folder = fill_ck48(tmp_path / "CK+48")
     whole = len(read(folder, print).splits["data"])

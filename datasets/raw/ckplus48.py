@@ -11,7 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from datasets.names import CKPLUS_CLASSES, EIGHT_CLASSES
 from datasets.raw.tree import left_out
+from datasets.raw.words import class_of
 from datasets.storage import SIDE, Split
 from utils.files import is_clutter
 
@@ -82,14 +84,15 @@ def read_folder(folder: Path, say: Callable[[str], object]) -> tuple[Split, list
     frames: list[Frame] = []
     first: dict[tuple[str, str], Frame] = {}
     for part in subfolders(folder):
-        if part.name.lower() not in FOLDERS:
+        label = label_of(part.name)
+        if label is None:
             raise ValueError(f"{part} is no expression of CK+48: its folders are called {', '.join(FOLDERS)}")
         paths = files_in(part, IMAGES)
         if not paths:
             raise ValueError(f"{part} holds no images ({', '.join(IMAGES)}): unpack CK+48 again")
         for path in paths:
             subject, sequence, _ = parse_name(path)
-            frame = Frame(FOLDERS.index(part.name.lower()), path.name, subject, sequence, path)
+            frame = Frame(label, path.name, subject, sequence, path)
             other = first.setdefault((subject, sequence), frame)
             if other.label != frame.label:
                 raise ValueError(f"{path} and {other.path} are one sequence in two classes: delete the wrong ones")
@@ -114,6 +117,12 @@ def _read_face(path: Path) -> np.ndarray:
     if face.shape != (SIDE, SIDE):
         raise ValueError(f"{path} is {face.shape[1]}x{face.shape[0]}, not 48x48: it is none of CK+48's own images")
     return face
+
+
+def label_of(folder: str) -> int | None:
+    """The class of CK+ that a folder's name means, as noun or adjective; None for another word."""
+    c = class_of(folder)
+    return CKPLUS_CLASSES.index(EIGHT_CLASSES[c]) if c is not None and EIGHT_CLASSES[c] in CKPLUS_CLASSES else None
 
 
 def as_split(frames: Sequence[Frame], pixels: Sequence[np.ndarray]) -> Split:
@@ -160,7 +169,7 @@ def files_in(folder: Path, endings: Sequence[str]) -> list[Path]:
 
 def _candidates(folder: Path, depth: int) -> Iterator[tuple[str, Path]]:
     parts = subfolders(folder)
-    if any(part.name.lower() in FOLDERS for part in parts):
+    if any(label_of(part.name) is not None for part in parts):
         yield "CK+48", folder
     elif any(PERSON.fullmatch(part.name) for part in parts):
         kind = _kind(folder)  # FACS codes and landmarks lie in folders of the same names, and are nothing here
