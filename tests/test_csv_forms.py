@@ -102,6 +102,12 @@ def test_a_word_among_numbers_is_still_a_fault_of_its_row(tmp_path, capsys):
     assert "row 41 (line 42): emotion is 'happy'" in refused(capsys, tmp_path / "fer2013.csv", tmp_path / "f.h5")
 
 
+def test_an_empty_cell_is_no_cut_off_file(tmp_path, capsys):
+    rows = [*ROWS[:40], (*ROWS[40][:2], ""), *ROWS[41:]]
+    (tmp_path / "fer2013.csv").write_bytes(joined(",", rows))
+    assert "row 41 (line 42): Usage is '', not one of" in refused(capsys, tmp_path / "fer2013.csv", tmp_path / "f.h5")
+
+
 # ---- where the file lies ----
 
 

@@ -152,7 +152,7 @@ def _fault(emotion: bytes, tokens: list[bytes], usage: bytes, spelling: Spelling
     for place, token in enumerate(tokens, 1):
         if not (token.isdigit() and len(token) < 10 and int(token) <= 255):
             return "pixels", f"pixel {place} is {_shown(token)}, not a whole number from 0 to 255"
-    if not usage:
+    if not usage and len(tokens) != PIXELS:
         return "", f"it ends early, with {len(tokens)} of {PIXELS} pixels and no Usage, as in a file that was cut off"
     if len(tokens) != PIXELS:
         return "pixels", f"it has {len(tokens)} pixels, not {PIXELS}"
