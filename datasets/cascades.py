@@ -31,6 +31,11 @@ COARSE_STEP, COARSE_NEIGHBOURS, COARSE_SMALLEST = 1.07, 2, 1 / 5
 # Near a box: what is looked at on each side of it, as a fraction of it; pixels that it is reduced or enlarged to
 NEAR, NEAR_SIDE, NEAR_STEP, NEAR_NEIGHBOURS = 0.4, 64, 1.08, 4
 
+# How a face is turned: copies of its surroundings, turned by so many degrees, each reduced to a square with a border
+TURNS = (-30, -20, -10, 0, 10, 20, 30)
+TURN_SIDE, TURN_BORDER, TURN_STEP, TURN_SMALLEST = 96, 0.35, 1.05, 40
+LEVEL = 12.0  # degrees; a face that is turned less counts as upright, as those of the data sets are
+
 
 class NoDetector(ValueError):
     """OpenCV, or what finding faces needs of it, is not installed."""
@@ -105,6 +110,23 @@ def search_near(gray: np.ndarray, box: Sequence[float], cascade: str = CASCADE) 
     around, smallest = _equalized(_resized(around, scale)), round(0.6 * NEAR_SIDE)
     boxes, hits = _detect(cascade, around, NEAR_STEP, NEAR_NEIGHBOURS, smallest)
     return boxes[(-hits).argsort(kind="stable")] / scale + (left, top, 0, 0)
+
+
+def search_turn(around: np.ndarray) -> float:
+    """Degrees, counter-clockwise, by which a face has to be turned to stand upright; 0 for less than LEVEL.
+
+    around: uint8 (h, h), h more than sqrt(2) * TURN_SIDE, the face in the middle of it, its box of
+    TURN_SIDE / (1 + 2 * TURN_BORDER) pixels. The mean of TURNS, weighted with the squares of the hits that each has.
+    """
+    picture, edge = Image.fromarray(around), (len(around) - TURN_SIDE) // 2
+    middle = (edge, edge, edge + TURN_SIDE, edge + TURN_SIDE)
+    weights = np.zeros(len(TURNS))
+    for i, degrees in enumerate(TURNS):
+        turned = np.asarray(picture.rotate(degrees, Image.Resampling.BILINEAR).crop(middle))
+        _, hits = _detect(CASCADE, _equalized(turned), TURN_STEP, 1, TURN_SMALLEST)
+        weights[i] = hits.max(initial=0) ** 2
+    degrees = float(weights @ TURNS / max(1, weights.sum()))
+    return degrees if abs(degrees) >= LEVEL else 0.0
 
 
 def _detect(name: str, gray: np.ndarray, step: float, neighbours: int, smallest: int) -> tuple[np.ndarray, np.ndarray]:

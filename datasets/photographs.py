@@ -1,11 +1,12 @@
 """Faces in photographs: find them, crop them as FER2013 and CK+48 are cropped.
 
     image = datasets.pictures.load_image("photo.jpg")
-    faces = [crop_face(image, box) for box in find_faces(image)]
+    faces = [crop_face(image, box, degrees=turn_of(image, box)) for box in find_faces(image)]
 
 Only finding faces needs OpenCV.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -87,19 +88,30 @@ def may_be_a_face(image: np.ndarray) -> bool:
     return long <= 1.25 * short or (long <= SMALL and long <= 2 * short)
 
 
-def crop_face(image: np.ndarray, box: Box, margin: float = MARGIN, size: int = 48) -> np.ndarray:
+def turn_of(image: np.ndarray, box: Box) -> float:
+    """Degrees, counter-clockwise, by which the face in a box has to be turned to stand upright; 0 if it about does."""
+    side = math.ceil(cascades.TURN_SIDE * math.sqrt(2) / 2 + 1) * 2
+    margin = ((1 + 2 * cascades.TURN_BORDER) * side / cascades.TURN_SIDE - 1) / 2
+    return cascades.search_turn(crop_face(image, box, margin, side))
+
+
+def crop_face(image: np.ndarray, box: Box, margin: float = MARGIN, size: int = 48, degrees: float = 0.0) -> np.ndarray:
     """Cut out a square around the box's centre, gray, reduced to uint8 (size, size).
 
     image: uint8, RGB (h, w, 3) or gray (h, w).
     margin: what is added on every side, as a fraction of the box's longer side. Beyond the image's border its
     outermost pixels are repeated. Reducing averages areas; a square smaller than `size` is interpolated.
+    degrees: the face is turned counter-clockwise by so many about its box's centre, as `turn_of` says.
     """
     h, w = image.shape[:2]
     side = max(1, round(max(box.w, box.h) * (1 + 2 * margin)))
-    left, top = round(box.x + (box.w - side) / 2), round(box.y + (box.h - side) / 2)
-    rows = np.arange(top, top + side).clip(0, h - 1)
-    columns = np.arange(left, left + side).clip(0, w - 1)
+    edge = math.ceil(side * (math.sqrt(2) - 1) / 2) if degrees else 0  # what turning brings into the corners
+    left, top = round(box.x + (box.w - side) / 2) - edge, round(box.y + (box.h - side) / 2) - edge
+    rows = np.arange(top, top + side + 2 * edge).clip(0, h - 1)
+    columns = np.arange(left, left + side + 2 * edge).clip(0, w - 1)
     square = Image.fromarray(to_gray(image[rows[:, None], columns]))
+    if degrees:
+        square = square.rotate(degrees, Image.Resampling.BILINEAR).crop((edge, edge, edge + side, edge + side))
     how = Image.Resampling.BOX if side >= size else Image.Resampling.BICUBIC
     return np.array(square.resize((size, size), how))
 

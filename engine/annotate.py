@@ -16,6 +16,7 @@ from datasets.photographs import (
     find_faces,
     is_face_crop,
     may_be_a_face,
+    turn_of,
     whole_image,
 )
 from datasets.pictures import load_image
@@ -39,7 +40,7 @@ class DetectedFaces(NamedTuple):
     width: int  # of the original, in pixels, as the boxes are
     height: int
     boxes: list[Box]
-    crops: np.ndarray  # uint8 (faces, size, size)
+    crops: np.ndarray  # uint8 (faces, size, size), standing upright
     detector: str | None  # None: the box is the whole image
 
 
@@ -61,11 +62,13 @@ def detect(path: Path, mode: str, margin: float | None, size: int) -> DetectedFa
     margin = (MARGIN if margin is None else margin) if boxes else 0.0
     if not boxes and (mode == "off" or may_be_a_face(rgb)):
         boxes = [whole_image(rgb)]
-    crops = np.array([crop_face(rgb, box, margin, size) for box in boxes], np.uint8).reshape(-1, size, size)
+    turns = [turn_of(rgb, box) if detector else 0.0 for box in boxes]
+    crops = [crop_face(rgb, box, margin, size, degrees) for box, degrees in zip(boxes, turns, strict=True)]
     small = Image.fromarray(rgb)
     side = [pixels for faces, pixels in DRAWN.items() if faces <= max(1, len(boxes))][-1]
     small.thumbnail((side, side))
-    return DetectedFaces(path, np.asarray(small), w, h, [clip(box, rgb) for box in boxes], crops, detector)
+    pixels = np.array(crops, np.uint8).reshape(-1, size, size)
+    return DetectedFaces(path, np.asarray(small), w, h, [clip(box, rgb) for box in boxes], pixels, detector)
 
 
 def predict_faces(classifier: Classifier, found: list[DetectedFaces], views: str) -> list[AnnotatedImage]:

@@ -20,6 +20,7 @@ from datasets.photographs import (
     is_face_crop,
     may_be_a_face,
     to_gray,
+    turn_of,
     whole_image,
 )
 from datasets.pictures import list_pictures, load_image
@@ -278,6 +279,29 @@ def test_a_face_that_fills_the_picture_or_lies_aslant_is_found(portrait):
     aslant = Image.fromarray(portrait).rotate(24, Image.Resampling.BILINEAR, center=(265, 216))
     (box,) = find_faces(np.asarray(aslant))
     assert abs(box.x + box.w / 2 - 265) < 50 and abs(box.y + box.h / 2 - 216) < 50
+
+
+@pytest.mark.parametrize("degrees", (-25, 0, 25))
+def test_a_turned_face_is_cut_out_upright(portrait, degrees):
+    (box,) = find_faces(portrait)
+    x, y, w, h = box
+    around = Image.fromarray(to_gray(portrait)).crop((x - w, y - h, x + 2 * w, y + 2 * h))
+    turned = np.asarray(around.rotate(-degrees, Image.Resampling.BILINEAR))
+    there = Box(w, h, w, h)
+    found = turn_of(turned, there)
+    assert abs(found - degrees) < 10
+    upright, levelled = crop_face(np.asarray(around), there), crop_face(turned, there, degrees=degrees)
+    assert np.abs(upright.astype(int) - levelled).mean() < 3
+    assert np.abs(upright.astype(int) - crop_face(turned, there, degrees=found)).mean() < 12
+
+
+def test_a_turn_is_about_the_middle_of_the_box():
+    image = np.random.default_rng(0).integers(0, 256, (80, 70), np.uint8)
+    for box in (Box(20, 25, 24, 24), Box(21, 25, 25, 25)):
+        straight = crop_face(image, box, 0, box.w)
+        assert np.array_equal(crop_face(image, box, 0, box.w, 90), np.rot90(straight))
+        assert np.array_equal(crop_face(image, box, 0, box.w, 180), straight[::-1, ::-1])
+    assert turn_of(np.full((90, 90), 128, np.uint8), Box(20, 20, 50, 50)) == 0
 
 
 def test_clip():
