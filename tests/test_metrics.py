@@ -211,7 +211,7 @@ def test_predictions_refuse_to_be_written(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "not a predictions.csv"),
+        ("", "is empty"),
         ("emotion,pixels\n0,1 2 3\n", "needs the columns index, label, prediction and one per class"),
         ("index,label,prediction\n0,0,0\n", "needs the columns"),
         ("index,label,prediction,a,b\n", "has no rows"),
