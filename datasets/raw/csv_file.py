@@ -153,7 +153,8 @@ def _fault(emotion: bytes, tokens: list[bytes], usage: bytes, spelling: Spelling
         if not (token.isdigit() and len(token) < 10 and int(token) <= 255):
             return "pixels", f"pixel {place} is {_shown(token)}, not a whole number from 0 to 255"
     if not usage and len(tokens) != PIXELS:
-        return "", f"it ends early, with {len(tokens)} of {PIXELS} pixels and no Usage, as in a file that was cut off"
+        broken = "as where a file was cut off or a row broken in two"
+        return "", f"it ends early, with {len(tokens)} of {PIXELS} pixels and no Usage, {broken}"
     if len(tokens) != PIXELS:
         return "pixels", f"it has {len(tokens)} pixels, not {PIXELS}"
     if None in spelling.where([usage]):

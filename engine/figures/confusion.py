@@ -74,7 +74,10 @@ def difference_figure(
     empty = np.broadcast_to((rows_a == 0) | (rows_b == 0), shade.shape)
     shade = np.ma.masked_array(shade, empty)
     most = max(1.0, float(np.abs(shade).max())) if shade.count() else 1.0
-    return _grid(shade, texts, class_names, "RdBu", (-most, most), title, width)
+    figure = _grid(shade, texts, class_names, "RdBu", (-most, most), title, width)
+    cells = "percentage points; below, faces" if normalize else "faces"
+    figure.axes[0].set_xlabel(f"prediction ({cells})", size=figure.axes[0].xaxis.label.get_size())
+    return figure
 
 
 def _signed(number: int) -> str:
