@@ -102,8 +102,9 @@ def read_faces(path: str | Path, splits: Sequence[str] | None = None, dataset: s
         raise FileNotFoundError(f"{path} does not exist: make it with {command(path, dataset=dataset)}")
     with open_hdf5(path, dataset) as file:
         there = [key.removesuffix("_pixel") for key in file if key.endswith("_pixel")]
-        # older scripts left empty splits behind
+        # older scripts left empty splits behind; older versions of h5py give names by the alphabet
         there = [name for name in there if len(check_array(path, file, f"{name}_pixel"))]
+        there.sort(key=lambda name: SPLITS.index(name) if name in SPLITS else len(SPLITS))
         if not there:
             found = sorted(file)[:10] or "nothing"
             raise ValueError(f"{path} holds no `<split>_pixel`: found {found}; {remake(path, dataset=dataset)}")
