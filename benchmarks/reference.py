@@ -17,6 +17,8 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from engine.muon import Muon
+
 if TYPE_CHECKING:
     from engine.recipes import Recipe
 
@@ -101,6 +103,8 @@ def endless(loader: DataLoader) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
 
 def plain_optimizer(model: nn.Module, recipe: "Recipe") -> torch.optim.Optimizer:
     """The recipe's optimizer with its weight decay on everything."""
+    if recipe.optimizer == "muon":
+        return Muon(model.parameters(), recipe.lr, recipe.momentum, recipe.weight_decay, decay_all=True)
     if recipe.optimizer == "adamw":
         betas = (recipe.momentum, 0.999)
         return torch.optim.AdamW(model.parameters(), recipe.lr, betas, weight_decay=recipe.weight_decay)

@@ -20,6 +20,7 @@ from engine.compiled import BatchLoss, prepare_loss
 from engine.config import RunConfig
 from engine.evaluation.predictions import read_predictions
 from engine.loop import batch_loss
+from engine.muon import Muon
 from engine.predict import predict
 from engine.recipes import Recipe
 from engine.state import Average, TrainState
@@ -136,7 +137,7 @@ def build_network(config: RunConfig, data: TrainVal) -> tuple[nn.Module, str, li
 
 
 def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """SGD or AdamW; biases and normalisation are decayed only where the recipe says so."""
+    """SGD, AdamW or Muon; biases and normalisation are decayed only where the recipe says so."""
     matrices = [p for p in model.parameters() if p.ndim > 1 or recipe.decay_all]
     others = [p for p in model.parameters() if not (p.ndim > 1 or recipe.decay_all)]
     groups = [{"params": matrices, "weight_decay": recipe.weight_decay}]
@@ -144,6 +145,8 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     device = next(model.parameters()).device
     fused, on_gpu = device.type in ("cuda", "cpu"), device.type == "cuda"
     lr = torch.tensor(recipe.lr, device=device) if on_gpu else recipe.lr  # `TrainState.set_learning_rate`
+    if recipe.optimizer == "muon":
+        return Muon(model.parameters(), lr, recipe.momentum, recipe.weight_decay, recipe.decay_all)
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=lr, betas=(recipe.momentum, 0.999), fused=fused, capturable=on_gpu)
     nesterov = recipe.nesterov and recipe.momentum > 0

@@ -8,6 +8,7 @@ import importlib.util
 import io
 import json
 import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -88,7 +89,8 @@ def export(path: Path, classifiers: Sequence[Classifier], views: str) -> float:
             what = ", ".join(str(c.info.get("model_name")) for c in classifiers)
             said = str(error).strip().splitlines() or [type(error).__name__]
             raise ValueError(f"PyTorch cannot export {what} to {path.suffix}: {said[0]}") from error
-        found = np.concatenate([read(temporary, faces[:1]), read(temporary, faces[1:])])  # two sizes of batches
+        with _quiet():
+            found = np.concatenate([read(temporary, faces[:1]), read(temporary, faces[1:])])  # two sizes of batches
         difference = float(np.abs(found - wanted).max())
         if not difference <= TOLERANCE:  # NaN included
             raise ValueError(
@@ -155,7 +157,8 @@ def _quiet() -> Iterator[None]:
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             yield
     finally:
         logging.disable(before)

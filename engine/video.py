@@ -227,7 +227,7 @@ def _cv2() -> Any:
         import cv2
     except ImportError as error:
         raise cascades.NoDetector(f"films need OpenCV ({error}); install it with: {cascades.ADVICE}") from None
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    getattr(cv2.utils, "logging", cv2).setLogLevel(0)  # silent; it moved with version 4.13
     return cv2
 
 

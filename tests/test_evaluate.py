@@ -213,7 +213,7 @@ def test_errors_of_evaluate(place, tmp_path, capsys, monkeypatch):
     assert "train one with: python train.py" in error("--checkpoint", "empty")
     assert "the checkpoint itself" in error("--checkpoint", best, "--convert", best)
     assert "preprocess_fer2013.py" in error("--checkpoint", best)  # there is no data/fer2013.h5 here
-    assert "has PrivateTest, PublicTest, Training" in error("--checkpoint", best, "--data", data, "--split", "test")
+    assert "has Training, PublicTest, PrivateTest" in error("--checkpoint", best, "--data", data, "--split", "test")
     text = error("--checkpoint", best, ck, "--data", data)
     assert f"{Path(ck).relative_to(tmp_path)}" in text and "Contempt" in text and "Neutral" in text and "ckplus" in text
     assert "holds fer2013, not synthetic" in error("--checkpoint", best, "--data", data, "--dataset", "synthetic")

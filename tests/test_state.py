@@ -66,7 +66,7 @@ def test_a_learning_rate_in_a_tensor_does_what_a_number_does():
     torch.testing.assert_close(*results)
 
 
-@pytest.mark.parametrize("name", ["sgd", "adamw"])
+@pytest.mark.parametrize("name", ["sgd", "adamw", "muon"])
 def test_a_gpus_checkpoint_goes_on_on_a_cpu_with_the_cpus_own_settings(name):
     network = nn.Sequential(nn.Conv2d(1, 4, 3))
     recipe = make_recipe("default", {"optimizer": name, "ema": 0.0})

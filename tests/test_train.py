@@ -183,6 +183,7 @@ def test_training_starts_from_a_checkpoint(finished, faces_file, tmp_path):
     "flags",
     [
         ["--optimizer", "adamw", "--lr", "1e-3", "--clip-norm", "1"],
+        ["--optimizer", "muon", "--lr", "0.01", "--early-size", "32"],
         ["--clip-value", "0.1", "--schedule", "step", "--ema", "0", "--decay-all"],
         # bfloat16 takes minutes on a CPU that does not have it
         [*(["--amp"] if bfloat16_pays(torch.device("cpu")) else []), "--label-smoothing", "0", "--val-views", "ten"],

@@ -81,7 +81,7 @@ def breakdown(options: dict[str, Any]) -> dict[str, Any]:
     epoch(), epoch()  # compiles, tries kernels
     taken = seconds(device, epoch) / steps
     on_gpu = device.type == "cuda"
-    with profile(activities=[ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * on_gpu) as profiler:
+    with profile(activities=[ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * on_gpu, acc_events=True) as profiler:
         seconds(device, epoch)
     if on_gpu:
         busy, times, launches = kernel_times(trace_of(profiler))

@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 
-from datasets.storage import read_faces
+from datasets.storage import Split, read_faces
 from engine.evaluation.predictions import read_predictions
 from models.checkpoint import load_checkpoint
 
@@ -53,13 +54,17 @@ def content_of(path: Path) -> Any:
     elif path.suffix == ".png":
         with Image.open(path) as image:
             image.load()
-    elif path.suffix == ".h5":
-        read_faces(path)
+    elif path.suffix == ".h5":  # some versions of h5py write the time into the file
+        return _plain(vars(read_faces(path)))
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _plain(value: Any) -> Any:
-    """Tensors as digests, so that everything can be compared."""
+    """Tensors and arrays as digests, so that everything can be compared."""
+    if isinstance(value, np.ndarray):
+        return hashlib.sha256(repr(value.tolist()).encode()).hexdigest()
+    if isinstance(value, Split):
+        return _plain(vars(value))
     if isinstance(value, torch.Tensor):
         return hashlib.sha256(value.contiguous().view(-1).numpy().tobytes()).hexdigest()
     if isinstance(value, dict):
