@@ -11,6 +11,9 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 WAIT = timedelta(days=7)  # at a meeting point: one process may have far longer folds to train than another
+# Groups are not freed before the process ends. Freed with a DistributedDataParallel, a group waits for its thread while
+# it holds Python's lock, and that thread may wait for the lock.
+KEPT: list[dist.ProcessGroup] = []
 PEER_IS_GONE = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")  # gloo's words
 
 
@@ -38,6 +41,7 @@ def processes() -> Iterator[None]:
     own_gpus = torch.cuda.device_count() >= int(os.environ.get("LOCAL_WORLD_SIZE", world()))
     backend = "cpu:gloo,cuda:nccl" if own_gpus else "gloo"  # NCCL refuses two processes on one GPU
     dist.init_process_group(backend, timeout=WAIT)
+    KEPT.append(dist.group.WORLD)
     try:
         yield
     except RuntimeError as error:
