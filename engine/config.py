@@ -49,7 +49,7 @@ class RunConfig:
         """ValueError that names the flag whose value makes no sense."""
         plain = self.folds is not None and self.folds.isascii() and self.folds.isdigit() and len(self.folds) < 10
         if self.folds not in (None, "all") and not (plain and int(self.folds) > 1):
-            raise ValueError(f"--folds {self.folds!r}: give a whole number of 2 or more, or all")
+            raise ValueError(f"--folds {self.folds!r:.40}: give a whole number of 2 or more, or all")
         if not 1 <= self.seeds <= SEEDS:
             raise ValueError(f"--seeds {self.seeds}: give 1 to {SEEDS}")
         if self.seed < 0:

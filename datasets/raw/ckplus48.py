@@ -149,8 +149,9 @@ def read_image(path: Path, mode: str) -> np.ndarray:
             if image.width * image.height > LARGEST:
                 raise ValueError(f"{image.width}x{image.height} pixels are no frame of CK+")
             return np.asarray(image.convert(mode))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow's, on damaged files
-        raise ValueError(f"{path} cannot be read as an image ({error}): unpack it again") from error
+    except Exception as error:  # on damaged files decoders raise OSError, SyntaxError, MemoryError, struct.error, ...
+        said = str(error) or type(error).__name__
+        raise ValueError(f"{path} cannot be read as an image ({said}): unpack it again") from error
 
 
 def subfolders(folder: Path) -> list[Path]:
