@@ -37,9 +37,7 @@ class Recipe:
 
     epochs: int = option(60, "optimisation", "passes over the train set")
     batch_size: int = option(128, "optimisation", "faces per step", flags=("--bs", "--batch_size"))
-    optimizer: str = option(
-        "sgd", "optimisation", "sgd is with Nesterov momentum unless --no-nesterov", ("sgd", "adamw", "muon")
-    )
+    optimizer: str = option("sgd", "optimisation", "sgd: Nesterov unless --no-nesterov", ("sgd", "adamw", "muon"))
     lr: float = option(0.1, "optimisation", "peak learning rate")
     momentum: float = option(0.9, "optimisation", "momentum of SGD and Muon; first beta of AdamW")
     nesterov: bool = option(True, "optimisation", "Nesterov momentum")
