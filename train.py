@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datasets.names import DATASETS
-from engine.config import RunConfig, config_from_flags, resumed_config
-from engine.recipes import RECIPES, add_recipe_flags
+from engine.config import RunConfig, add_recipe_flags, config_from_flags, resumed_config
+from engine.recipes import RECIPES
 from utils import stop
 from utils.cli import Parser, expand_one, file_path, lazy_module, non_negative_int, plain_name, positive_int, run
 

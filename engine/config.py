@@ -74,6 +74,28 @@ class RunConfig:
         return {"recipe": self.recipe_name, **plain, "options": asdict(self.recipe)}
 
 
+def add_recipe_flags(parser: argparse.ArgumentParser) -> None:
+    """A flag for every field, in groups; a flag that is not given leaves nothing in the namespace."""
+    groups: dict[str, argparse._ArgumentGroup] = {}
+    for f in fields(Recipe):
+        name = f.metadata["group"]
+        if name not in groups:
+            groups[name] = parser.add_argument_group(f"{name} (defaults: the recipe's; shown: those of Recipe)")
+        flag = "--" + f.name.replace("_", "-")
+        help = f"{f.metadata['help']} [{f.default}]".replace("%", "%%")
+        if isinstance(f.default, bool):
+            kwargs: dict[str, Any] = {"action": argparse.BooleanOptionalAction}
+        else:
+            kwargs = {"type": type(f.default), "choices": f.metadata["choices"]}
+            if not f.metadata["choices"]:
+                kwargs["metavar"] = (
+                    "N" if isinstance(f.default, int) else "X" if isinstance(f.default, float) else "NAME"
+                )
+        groups[name].add_argument(
+            flag, *f.metadata["flags"], dest=f.name, default=argparse.SUPPRESS, help=help, **kwargs
+        )
+
+
 def config_from_flags(args: argparse.Namespace) -> RunConfig:
     """Of a new run. Recipe < command line; ValueError for an impossible value."""
     given = {f.name: getattr(args, f.name) for f in fields(Recipe) if hasattr(args, f.name)}

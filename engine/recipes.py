@@ -4,7 +4,6 @@ A recipe is a `Recipe` with some fields set; a flag on the command line override
 field: it becomes a flag, a recipe key and an entry of the checkpoint. To add a recipe, add a block to RECIPES.
 """
 
-import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -236,28 +235,6 @@ def recipe_values(name: str) -> dict[str, Any]:
         raise ValueError(f"unknown recipe {name!r}; there are {', '.join(RECIPES)}")
     own = {key: value for key, value in RECIPES[name].items() if key not in ("about", "base")}
     return recipe_values(RECIPES[name]["base"]) | own if "base" in RECIPES[name] else own
-
-
-def add_recipe_flags(parser: argparse.ArgumentParser) -> None:
-    """A flag for every field, in groups; a flag that is not given leaves nothing in the namespace."""
-    groups: dict[str, argparse._ArgumentGroup] = {}
-    for f in fields(Recipe):
-        name = f.metadata["group"]
-        if name not in groups:
-            groups[name] = parser.add_argument_group(f"{name} (defaults: the recipe's; shown: those of Recipe)")
-        flag = "--" + f.name.replace("_", "-")
-        help = f"{f.metadata['help']} [{f.default}]".replace("%", "%%")
-        if isinstance(f.default, bool):
-            kwargs: dict[str, Any] = {"action": argparse.BooleanOptionalAction}
-        else:
-            kwargs = {"type": type(f.default), "choices": f.metadata["choices"]}
-            if not f.metadata["choices"]:
-                kwargs["metavar"] = (
-                    "N" if isinstance(f.default, int) else "X" if isinstance(f.default, float) else "NAME"
-                )
-        groups[name].add_argument(
-            flag, *f.metadata["flags"], dest=f.name, default=argparse.SUPPRESS, help=help, **kwargs
-        )
 
 
 # The largest values that make sense: a part of something, or where a formula ends

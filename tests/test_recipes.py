@@ -6,7 +6,8 @@ from dataclasses import fields
 import pytest
 
 import train
-from engine.recipes import RECIPES, Recipe, add_recipe_flags, make_recipe
+from engine.config import add_recipe_flags
+from engine.recipes import RECIPES, Recipe, make_recipe
 from engine.schedule import cosine, factor, plateau, step
 from models import model_name
 from models.build import build_model
