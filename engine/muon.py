@@ -93,9 +93,9 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrices: torch.Tensor) -> torch.Tensor:
-    """(b, m, n) -> the same, with singular values that are all about 1, between 0.7 and 1.2.
+    """(b, m, n) -> the same, with singular values of about 1; in float32 0.68 to 1.14 were measured.
 
-    Newton-Schulz iteration; in bfloat16 on a GPU. Singular values below a thousandth of the largest stay smaller.
+    Newton-Schulz iteration; in bfloat16 on a GPU. Singular values below a hundredth of the largest stay smaller.
     """
     a, b, c = POLYNOMIAL
     x = matrices.bfloat16() if matrices.is_cuda else matrices

@@ -227,7 +227,7 @@ def _cv2() -> Any:
         import cv2
     except ImportError as error:
         raise cascades.NoDetector(f"films need OpenCV ({error}); install it with: {cascades.ADVICE}") from None
-    getattr(cv2.utils, "logging", cv2).setLogLevel(0)  # silent; it moved with version 4.13
+    getattr(cv2.utils, "logging", cv2).setLogLevel(0)  # silent; 4.12 has it in another place than 4.14
     return cv2
 
 

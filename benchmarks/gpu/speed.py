@@ -81,6 +81,7 @@ def breakdown(options: dict[str, Any]) -> dict[str, Any]:
     epoch(), epoch()  # compiles, tries kernels
     taken = seconds(device, epoch) / steps
     on_gpu = device.type == "cuda"
+    # acc_events: without it PyTorch 2.11 warns
     with profile(activities=[ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * on_gpu, acc_events=True) as profiler:
         seconds(device, epoch)
     if on_gpu:
