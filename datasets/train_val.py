@@ -144,22 +144,23 @@ def soften(
     if tuple(names) != data.class_names:
         raise ValueError(
             f"the soft targets' classes are {', '.join(names)}, the faces' {', '.join(data.class_names)}; give"
-            " --soft-targets of a k-fold run on these faces"
+            " predictions of these faces"
         )
     rows = np.full(max(index.max(initial=0), data.train_index.max()) + 1, -1)
     rows[index] = np.arange(len(index))
     rows = rows[data.train_index]
     if (rows < 0).any():
         raise ValueError(
-            f"{(rows < 0).sum()} of the {len(rows)} training faces have no soft target; give those of all folds"
+            f"{(rows < 0).sum()} of the {len(rows)} training faces have no soft target; give predictions of all of them:"
+            " evaluate.py --split Training"
         )
     targets = data.train_targets
     targets = np.eye(len(names), dtype=np.float32)[targets] if targets.ndim == 1 else targets
     others = (labels[rows] != targets.argmax(1)).sum()
     if others:
         raise ValueError(
-            f"{others} of the {len(rows)} training faces have another label in the soft targets' file; give those of a"
-            " k-fold run on these faces"
+            f"{others} of the {len(rows)} training faces have another label in the soft targets' file; give"
+            " predictions of these faces"
         )
     return replace(data, train_targets=((1 - weight) * targets + weight * probabilities[rows]).astype(np.float32))
 

@@ -66,14 +66,9 @@ def build_data(config: RunConfig) -> list[TrainVal]:
     splits = train_val_of_run(faces, config.select_on, folds, config.fold, config.protocol)
     if config.soft_targets:
         soft = read_predictions(config.soft_targets)
-        if "fold" not in soft.extra:
-            raise ValueError(
-                f"--soft-targets {config.soft_targets} has no column fold; give the predictions.csv of a k-fold run,"
-                " whose networks were not trained on the faces that they predict"
-            )
         if splits[0].val_name not in faces.splits:
             raise ValueError(
-                "--soft-targets: those networks were trained on the faces that are tested here; soft targets are for"
+                "--soft-targets: those networks may have seen the faces that are tested here; soft targets are for"
                 " runs without folds"
             )
         splits = [

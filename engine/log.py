@@ -111,6 +111,8 @@ def log_head(log: RunLog, config: RunConfig, data: TrainVal, setup: Setup, share
         f"{' with soft targets' if data.train_targets.ndim > 1 else ''}; validation set: {len(data.val)} of"
         f" {data.val_name} ({recipe.val_views}), {data.how_selected}"
     )
+    if config.soft_targets:
+        log.line(f"targets: {config.soft_weight:g} x {config.soft_targets}, {1 - config.soft_weight:g} x the label")
 
 
 def diverged(row: Mapping[str, float], recipe: Recipe, saved: Path | None) -> ValueError:

@@ -95,13 +95,33 @@ class Muon(torch.optim.Optimizer):
 def orthogonal(matrices: torch.Tensor) -> torch.Tensor:
     """(b, m, n) -> the same, with singular values of about 1; in float32 0.68 to 1.14 were measured.
 
-    Newton-Schulz iteration; in bfloat16 on a GPU. Singular values below a hundredth of the largest stay smaller.
+    Newton-Schulz iteration: every step multiplies by a polynomial in x x^T. On a CPU these polynomials, which are small
+    where a matrix is long, are multiplied first; rounding makes that worthless in bfloat16, which a GPU uses. Singular
+    values below a hundredth of the largest stay smaller.
     """
-    a, b, c = POLYNOMIAL
     x = matrices.bfloat16() if matrices.is_cuda else matrices
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp_min(1e-7)
     x = x.mT if matrices.shape[1] > matrices.shape[2] else x  # products of the smaller side
+    x = iterated(x) if matrices.is_cuda else product_of_polynomials(x @ x.mT) @ x
+    return (x.mT if matrices.shape[1] > matrices.shape[2] else x).to(matrices.dtype)
+
+
+def iterated(x: torch.Tensor) -> torch.Tensor:
+    """Newton-Schulz iteration step by step: (b, m, n) of norm 1 and below -> the same."""
+    a, b, c = POLYNOMIAL
     for _ in range(ITERATIONS):
         s = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(s, s, s, beta=b, alpha=c), x, beta=a)
-    return (x.mT if matrices.shape[1] > matrices.shape[2] else x).to(matrices.dtype)
+    return x
+
+
+def product_of_polynomials(s: torch.Tensor) -> torch.Tensor:
+    """What the iteration multiplies x by altogether, from s = x x^T (b, m, m), which it takes to q s q in every step."""
+    a, b, c = POLYNOMIAL
+    product = None
+    for left in reversed(range(ITERATIONS)):
+        q = torch.baddbmm(s, s, s, beta=b, alpha=c)
+        q.diagonal(dim1=1, dim2=2).add_(a)
+        product = q if product is None else q @ product
+        s = q @ s @ q if left else s
+    return product

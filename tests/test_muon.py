@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from engine.muon import BETA2, EPSILON, ITERATIONS, POLYNOMIAL, SIZE, Muon, orthogonal
+from engine.muon import BETA2, EPSILON, ITERATIONS, POLYNOMIAL, SIZE, Muon, iterated, orthogonal
 from models.build import build_model
 
 
@@ -20,6 +20,18 @@ def test_singular_values_are_near_one_and_directions_stay(shape):
         torch.testing.assert_close(in_its_basis, values.diag(), atol=1e-6, rtol=0)
         assert values.min() > 0.6 and values.max() < 1.25
     torch.testing.assert_close(found, orthogonal(1e-4 * matrices))  # whatever the size of the gradient
+
+
+@pytest.mark.parametrize("shape", [(2, 16, 16), (3, 64, 576), (2, 576, 64)])
+@pytest.mark.parametrize("smallest", [1.0, 1e-3, 1e-6])
+def test_in_float32_the_product_of_polynomials_is_the_iteration(shape, smallest):
+    u, _, vh = torch.linalg.svd(torch.randn(shape, generator=torch.Generator().manual_seed(0)), full_matrices=False)
+    values = torch.logspace(0, np.log10(smallest), min(shape[1:]))
+    matrices = (u * values) @ vh
+    wide = matrices.double() if shape[1] <= shape[2] else matrices.double().mT
+    expected = iterated(wide / wide.norm(dim=(1, 2), keepdim=True))
+    expected = expected if shape[1] <= shape[2] else expected.mT
+    torch.testing.assert_close(orthogonal(matrices).double(), expected, atol=5e-4, rtol=0)
 
 
 def test_a_matrix_of_zeros_stays_one():
