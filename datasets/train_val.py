@@ -151,8 +151,8 @@ def soften(
     rows = rows[data.train_index]
     if (rows < 0).any():
         raise ValueError(
-            f"{(rows < 0).sum()} of the {len(rows)} training faces have no soft target; give predictions of all of them:"
-            " evaluate.py --split Training"
+            f"{(rows < 0).sum()} of the {len(rows)} training faces have no soft target; give predictions of all of"
+            " them: evaluate.py --split Training"
         )
     targets = data.train_targets
     targets = np.eye(len(names), dtype=np.float32)[targets] if targets.ndim == 1 else targets

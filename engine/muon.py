@@ -116,7 +116,7 @@ def iterated(x: torch.Tensor) -> torch.Tensor:
 
 
 def product_of_polynomials(s: torch.Tensor) -> torch.Tensor:
-    """What the iteration multiplies x by altogether, from s = x x^T (b, m, m), which it takes to q s q in every step."""
+    """What the iteration multiplies x by altogether, from s = x x^T (b, m, m), which a step takes to q s q."""
     a, b, c = POLYNOMIAL
     product = None
     for left in reversed(range(ITERATIONS)):

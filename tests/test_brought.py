@@ -127,7 +127,7 @@ train.py --resume 'runs/d*'             | 0 | continues after epoch 1 of 1
 train.py --resume runs                  | 2 | no run there .*; there are runs/done, runs/folds
 train.py {smoke} --name x --init runs/folds   | 2 | runs/folds is a folder without a best.pt; give one of .*fold-01
 train.py {smoke} --name x --init 'runs/*/*/best.pt' --limit 32 | 0 | starts from runs/folds/fold-01/best.pt
-train.py {smoke} --name x --soft-targets 'runs/done/pred*.csv' | 2 | runs/done/predictions.csv has no column fold
+train.py {smoke} --name x --soft-targets 'runs/done/pred*.csv' | 2 | training faces have no soft target
 evaluate.py --checkpoint 'runs/d*/best.pt' --device CPU --data data.h5 --views center --output e | 0 | PrivateTest
 plot_confusion_matrix.py --run 'runs/d*' --output m.png                  | 0 | m.png
 plot_confusion_matrix.py --predictions 'runs/d*/pred*.csv' --output m.png | 0 | m.png

@@ -135,14 +135,12 @@ $ train.py --data data/synthetic.h5 --soft-weight 2 --soft-targets runs/folds/pr
 $ train.py --data data/synthetic.h5 --soft-targets none.csv
 no predictions none.csv; make them: python evaluate.py --checkpoint PATH
 $ train.py --data data/synthetic.h5 --soft-targets runs/done/predictions.csv
---soft-targets runs/done/predictions.csv has no column fold; give the predictions.csv of a k-fold run, whose
-networks were not trained on the faces that they predict
+62 of the 64 training faces have no soft target; give predictions of all of them: evaluate.py --split Training
 $ train.py --data data/synthetic.h5 --soft-targets runs/folds/predictions.csv
 the soft targets' classes are Angry, Disgust, Fear, Happy, Sad, Surprise, Contempt, the faces' Angry, Disgust, Fear,
-Happy, Sad, Surprise, Neutral; give --soft-targets of a k-fold run on these faces
+Happy, Sad, Surprise, Neutral; give predictions of these faces
 $ train.py --data data/synthetic-ckplus.h5 --soft-targets runs/folds/predictions.csv
---soft-targets: those networks were trained on the faces that are tested here; soft targets are for runs without
-folds
+--soft-targets: those networks may have seen the faces that are tested here; soft targets are for runs without folds
 $ train.py --data data/synthetic.h5 --soft-targets notes.txt
 notes.txt is not a predictions.csv: it needs the columns index, label, prediction and one per class
 $ train.py --data data/synthetic.h5 --soft-targets runs/folds
