@@ -87,9 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--protocol", default="subject", choices=("subject", "frame"), help="CK+ folds: by person, or the older ones"
     )
-    group.add_argument(
-        "--soft-targets", type=file_path, metavar="CSV", help="predictions.csv for the train set"
-    )
+    group.add_argument("--soft-targets", type=file_path, metavar="CSV", help="predictions.csv for the train set")
     group.add_argument(
         "--soft-weight", type=float, default=0.5, metavar="W", help="weight of the predictions in the target, 0 to 1"
     )
