@@ -5,6 +5,7 @@
     python plot_confusion_matrix.py --checkpoint runs/resnet18/best.pt --split PrivateTest --output matrix.svg
     python plot_confusion_matrix.py --compare runs/small runs/resnet18 --output difference.png    second minus first
     python plot_confusion_matrix.py --curves runs/small runs/resnet18 --output curves.png         several runs' epochs
+    python plot_confusion_matrix.py --curves runs/small runs/resnet18 --over minutes --reach 60 65
 
 Rows are labels and columns predictions. The title gives accuracy and number of faces, and says so where the
 checkpoint was selected on the faces that are shown.
@@ -56,6 +57,15 @@ def build_parser() -> argparse.ArgumentParser:
     source.add_argument(
         "--curves", type=cli.file_path, nargs="+", metavar="RUN", help="loss and accuracy of runs, epoch by epoch"
     )
+    several = parser.add_argument_group("curves of runs")
+    several.add_argument("--over", choices=("epochs", "minutes"), help="what runs to the right (default: epochs)")
+    several.add_argument(
+        "--reach",
+        type=float,
+        nargs="+",
+        metavar="PERCENT",
+        help="say when each run first had that validation accuracy, and in how many times the first one's minutes",
+    )
     figure = parser.add_argument_group("figure")
     figure.add_argument(
         "--output",
@@ -86,6 +96,9 @@ def plot(args: argparse.Namespace) -> dict[str, Any]:
     """Find or make what is drawn, draw it, and return what was drawn."""
     if not 3 <= args.width <= 20:
         raise ValueError(f"--width {args.width}: must lie between 3 and 20 inches")
+    for flag in ("over", "reach"):
+        if getattr(args, flag) and not args.curves:
+            raise ValueError(f"--{flag} is for --curves; leave it out")
     draw, name = matrix, "confusion_matrix.png"
     if args.compare or args.curves:
         draw, name = (compare, "difference.png") if args.compare else (curves, "curves.png")
@@ -134,10 +147,15 @@ def compare(args: argparse.Namespace) -> tuple["Figure", str, dict[str, Any]]:
 
 
 def curves(args: argparse.Namespace) -> tuple["Figure", str, dict[str, Any]]:
-    """The epochs of several runs."""
+    """The epochs of several runs, or their minutes."""
+    for percent in args.reach or ():
+        if not 0 < percent <= 100:
+            raise ValueError(f"--reach {percent:g}: must lie above 0 and not above 100")
     runs = recorded.run_curves(cli.expand(args.curves))
-    figure = curve_figures.runs_figure(runs, args.title or "")
-    return figure, f"{len(runs)} run{'s' if len(runs) > 1 else ''}: {', '.join(runs)}", {"runs": list(runs)}
+    figure = curve_figures.runs_figure(runs, args.title or "", args.over or "epochs")
+    said = [f"{len(runs)} run{'s' if len(runs) > 1 else ''}: {', '.join(runs)}"]
+    said += [line for percent in args.reach or () for line in recorded.first_at(runs, percent / 100)]
+    return figure, "\n".join(said), {"runs": list(runs)}
 
 
 def find_metrics(args: argparse.Namespace) -> tuple[dict[str, Any], str | Path]:

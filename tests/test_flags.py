@@ -76,6 +76,7 @@ TABLE = {
         "predictions": (*NO_FILE, "text"),
         "compare": (*NO_FILE, "text"),
         "curves": (*NO_FILE, "text"),
+        "reach": (*NO_NUMBER, "-1", "0", "101"),
         "checkpoint": NO_CHECKPOINT,
         "output": NO_FIGURE,
         "width": (*NO_NUMBER, "-1", "0", "2", "21"),

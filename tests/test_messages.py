@@ -272,6 +272,10 @@ $ plot_confusion_matrix.py --run runs/done --output notes.txt/m.png
 cannot write into notes.txt: notes.txt is a file; give another folder
 $ plot_confusion_matrix.py --run runs/done --width 1
 --width 1.0: must lie between 3 and 20 inches
+$ plot_confusion_matrix.py --run runs/done --over minutes
+--over is for --curves; leave it out
+$ plot_confusion_matrix.py --curves runs/done --reach 6000
+--reach 6000: must lie above 0 and not above 100
 $ plot_confusion_matrix.py --predictions none.csv
 no predictions none.csv; make them: python evaluate.py --checkpoint PATH
 $ plot_confusion_matrix.py --predictions notes.txt

@@ -11,6 +11,8 @@ import pytest
 import plot_confusion_matrix
 import train
 from engine.config import read_config
+from engine.evaluation import recorded
+from engine.figures.curves import runs_figure
 from utils.cli import EXIT_STATUS, Parser, note, progress, remark
 from utils.files import write_json
 
@@ -155,12 +157,43 @@ def test_curves_of_several_runs(tmp_path, capsys):
     assert (tmp_path / "c.svg").stat().st_size > 5000 and "3 runs: " in capsys.readouterr().out
 
 
+def test_when_runs_reach_an_accuracy(tmp_path, capsys):
+    head = "epoch,train_loss,train_accuracy,val_loss,val_accuracy,seconds\n"
+    for name, rows in {
+        "quick": ("0.3,30", "0.62,30", "0.61,60"),
+        "slow": ("0.2,60", ",60", "0.6,75"),
+        "no": ("0.1,6",),
+    }.items():
+        (tmp_path / name).mkdir()
+        lines = [f"{epoch},2,0.1,2,{row}" for epoch, row in enumerate(rows, 1)]
+        (tmp_path / name / "metrics.csv").write_text(head + "\n".join(lines))
+    quick, slow, no = (str(tmp_path / name) for name in ("quick", "slow", "no"))
+    output = ["--output", str(tmp_path / "c.svg")]
+    plot_confusion_matrix.main(["--curves", quick, slow, no, "--over", "minutes", "--reach", "60", "61.5", *output])
+    assert capsys.readouterr().out.splitlines()[1:-1] == [
+        "60%:",
+        f"  {quick}: after 1.0 min, epoch 2",
+        f"  {slow}: after 3.2 min, epoch 3, 3.25 times the first run's",
+        f"  {no}: not in 1 epoch, 0.1 min",
+        "61.5%:",
+        f"  {quick}: after 1.0 min, epoch 2",
+        f"  {slow}: not in 3 epochs, 3.2 min",
+        f"  {no}: not in 1 epoch, 0.1 min",
+    ]
+    plot_confusion_matrix.main(["--curves", no, slow, "--reach", "60", *output])  # nothing to be a multiple of
+    assert f"  {slow}: after 3.2 min, epoch 3\n" in capsys.readouterr().out
+    figure = runs_figure(recorded.run_curves([tmp_path / "slow"]), over="minutes")
+    assert list(figure.axes[1].lines[0].get_xdata()) == [1, 2, 3.25] and figure.axes[1].get_xlabel() == "minutes"
+
+
 def test_errors_of_compare_and_curves(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     a, b = write_csv(tmp_path / "a.csv", [(0, 0)]), write_csv(tmp_path / "b.csv", [(0, 0)], "yes,maybe")
     (tmp_path / "empty").mkdir()
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "metrics.csv").write_text("epoch,val_loss\n1,x\n")
+    (tmp_path / "untimed").mkdir()
+    (tmp_path / "untimed" / "metrics.csv").write_text("epoch,val_accuracy\n1,0.5\n")
     for flags, said in (
         (["--compare", a, b], "a.csv has the classes yes, no, but"),
         (["--compare", a, "empty"], "empty has no predictions.csv; make one: python evaluate.py --checkpoint empty"),
@@ -170,6 +203,10 @@ def test_errors_of_compare_and_curves(tmp_path, capsys, monkeypatch):
         (["--curves", "empty"], "empty has no metrics.csv"),
         (["--curves", "bad"], "not a metrics.csv of train.py"),
         (["--curves", "bad", "--compare", a, a], "not allowed with"),
+        (["--curves", "untimed", "--over", "minutes"], "untimed: its metrics.csv does not say how many seconds each"),
+        (["--curves", "untimed", "--reach", "60"], "untimed: its metrics.csv does not say how many seconds each"),
+        (["--curves", "untimed", "--reach", "0"], "--reach 0: must lie above 0 and not above 100"),
+        (["--compare", a, a, "--reach", "60"], "--reach is for --curves; leave it out"),
     ):
         with pytest.raises(SystemExit) as stop:
             plot_confusion_matrix.main(flags)

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,33 @@ def read_metrics(path: Path) -> dict[str, list[float | None]]:
         return {name: [float(cell) if cell else None for cell in column] for name, *column in columns}
     except (ValueError, csv.Error) as error:
         raise ValueError(f"{path} is not a metrics.csv of train.py ({str(error)[:100]})") from None
+
+
+def minutes(columns: Mapping[str, Sequence[float | None]], name: str) -> list[float]:
+    """Minutes of training and validation up to the end of each epoch, of the columns of the run `name`'s metrics.csv.
+
+    What a run does besides, above all its start, is not in them. ValueError where an epoch's seconds are missing.
+    """
+    seconds = columns.get("seconds") or [None]
+    if None in seconds:
+        raise ValueError(f"{name}: its metrics.csv does not say how many seconds each epoch took")
+    return [total / 60 for total in accumulate(seconds)]
+
+
+def first_at(runs: Mapping[str, Mapping[str, Sequence[float | None]]], accuracy: float) -> list[str]:
+    """Lines that say when each run of `run_curves` first had that accuracy (0 to 1) on its validation set."""
+    lines = [f"{100 * accuracy:g}%:"]
+    first = None  # the first run's minutes
+    for index, (name, columns) in enumerate(runs.items()):
+        spent, reached = minutes(columns, name), columns.get("val_accuracy") or []
+        row = next((i for i, value in enumerate(reached) if value is not None and value >= accuracy), None)
+        if row is None:
+            lines.append(f"  {name}: not in {len(spent)} epoch{'s'[: len(spent) - 1]}, {spent[-1]:.1f} min")
+            continue
+        first = spent[row] if index == 0 else first
+        ratio = f", {spent[row] / first:.2f} times the first run's" if index and first else ""
+        lines.append(f"  {name}: after {spent[row]:.1f} min, epoch {columns['epoch'][row]:.0f}{ratio}")
+    return lines
 
 
 def about(predictions: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import precision_recall_curve
 
 from engine.evaluation.metrics import calibration_bins, calibration_error, check_inputs
+from engine.evaluation.recorded import minutes
 from engine.figures.style import BLUE, COLOURS, GRAY, ORANGE, RED, clean_axes, drawable, set_title
 
 
@@ -69,10 +70,11 @@ def curves_figure(
     return figure
 
 
-def runs_figure(runs: Mapping[str, Mapping[str, Sequence[Any]]], title: str = "") -> Figure:
-    """Draw loss and accuracy on the validation set of several runs over the epochs, and mark each one's best epoch.
+def runs_figure(runs: Mapping[str, Mapping[str, Sequence[Any]]], title: str = "", over: str = "epochs") -> Figure:
+    """Draw loss and accuracy on the validation set of several runs, and mark each one's best epoch.
 
     runs: name -> the columns of its metrics.csv, as `curves_figure` takes them. The training set's loss is drawn thin.
+    over: "epochs", or "minutes" of training and validation.
     """
     figure = Figure((7, 3 + 0.17 * len(runs)), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -82,6 +84,7 @@ def runs_figure(runs: Mapping[str, Mapping[str, Sequence[Any]]], title: str = ""
         colours = matplotlib.colormaps["turbo"](np.linspace(0.05, 0.95, len(runs)))
     for (name, columns), colour in zip(runs.items(), colours, strict=False):
         epochs = _numbers(columns["epoch"])
+        x = epochs if over == "epochs" else minutes(columns, name)
         marker = "o" if len(epochs) < 4 else None
         for axes, key, factor, width in (
             (left, "train_loss", 1, 0.8),
@@ -91,20 +94,20 @@ def runs_figure(runs: Mapping[str, Mapping[str, Sequence[Any]]], title: str = ""
             values = _numbers(columns.get(key) or ())
             if len(values) == len(epochs):
                 style = {"linestyle": (0, (4, 2)) if key == "train_loss" else "solid", "marker": marker}
-                axes.plot(epochs, factor * values, color=colour, linewidth=width, markersize=4, **style)
+                axes.plot(x, factor * values, color=colour, linewidth=width, markersize=4, **style)
         accuracy = _numbers(columns.get("val_accuracy") or ())
         label = drawable(name)
         if np.isfinite(accuracy).any():
             best = int(np.nanargmax(accuracy))
             label += f": best {100 * accuracy[best]:.2f}%, epoch {epochs[best]:.0f}"
-            right.plot(epochs[best], 100 * accuracy[best], "o", color=colour, markersize=6, markeredgecolor="white")
+            right.plot(x[best], 100 * accuracy[best], "o", color=colour, markersize=6, markeredgecolor="white")
         right.plot([], [], color=colour, linewidth=2, label=label)
     left.plot([], [], color=GRAY, linewidth=0.8, linestyle=(0, (4, 2)), label="training")
     left.plot([], [], color=GRAY, linewidth=1.6, label="validation")
     left.legend(fontsize=8, edgecolor="none", framealpha=0.9)
     for axes, what in ((left, "loss"), (right, "validation accuracy (%)")):
-        axes.set(xlabel="epoch", ylabel=what)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
+        axes.set(xlabel="epoch" if over == "epochs" else over, ylabel=what)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=over == "epochs", nbins=7))
         axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
         clean_axes(axes)
     handles, labels = right.get_legend_handles_labels()
