@@ -95,7 +95,7 @@ def first_at(runs: Mapping[str, Mapping[str, Sequence[float | None]]], accuracy:
         spent, reached = minutes(columns, name), columns.get("val_accuracy") or []
         row = next((i for i, value in enumerate(reached) if value is not None and value >= accuracy), None)
         if row is None:
-            lines.append(f"  {name}: not in {len(spent)} epoch{'s'[: len(spent) - 1]}, {spent[-1]:.1f} min")
+            lines.append(f"  {name}: not in {len(spent)} epoch{'s' if len(spent) > 1 else ''}, {spent[-1]:.1f} min")
             continue
         first = spent[row] if index == 0 else first
         ratio = f", {spent[row] / first:.2f} times the first run's" if index and first else ""
