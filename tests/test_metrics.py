@@ -257,6 +257,15 @@ def test_report_says_what_matters():
     assert "checkpoint best.pt: vgg19, epoch 7, selected on PublicTest" in text and "note" not in text
     assert headline(metrics) == f"PrivateTest, ten-crop: accuracy {100 * metrics['accuracy']:.2f}%, n = 300"
 
+    folds = [
+        {"path": f"fold-{i}.pt", "model_name": "small", "epoch": 6 + i // 3, "selected_on": "last epoch"}
+        for i in range(1, 5)
+    ]
+    assert text_report(metrics | {"checkpoints": folds}).splitlines()[-3:] == [
+        "",
+        "2 checkpoints, fold-1.pt to fold-2.pt: small, epoch 6, the last one, not selected",
+        "2 checkpoints, fold-3.pt to fold-4.pt: small, epoch 7, the last one, not selected",
+    ]
     metrics |= {"selected_on": "PrivateTest", "without_twins": accuracy_interval([])}
     assert "note: selected on the test set" in text_report(metrics)
     assert headline(metrics).endswith("(selected on the test set)")

@@ -1,6 +1,7 @@
 """An evaluation as people read it: text for the terminal, and the folder with its files."""
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +51,12 @@ def text_report(metrics: Mapping[str, Any]) -> str:
         lines.append(f"{name:<{width}}  {shares[0]:>9}  {shares[1]:>6}  {shares[2]:>6}  {row['support']:>6,}")
 
     lines += members_table(metrics.get("members", []))
-    for checkpoint in metrics.get("checkpoints", []):
-        lines += ["", f"checkpoint {checkpoint['path']}: {', '.join(about_checkpoint(checkpoint))}"]
+    checkpoints = metrics.get("checkpoints", [])
+    lines += [""] if checkpoints else []
+    for about, same in groupby(checkpoints, about_checkpoint):  # folds mostly say the same
+        first, *others = (checkpoint["path"] for checkpoint in same)
+        which = f"{len(others) + 1} checkpoints, {first} to {others[-1]}" if others else f"checkpoint {first}"
+        lines.append(f"{which}: {', '.join(about)}")
     note = selection_note(metrics.get("split"), metrics.get("selected_on"))
     notes = [f"{note}: accuracy on unseen faces will be lower"] if note else []
     lines += [f"note: {text}" for text in notes + list(metrics.get("notes", []))]
