@@ -154,7 +154,7 @@ def curves(args: argparse.Namespace) -> tuple["Figure", str, dict[str, Any]]:
     runs = recorded.run_curves(cli.expand(args.curves))
     figure = curve_figures.runs_figure(runs, args.title or "", args.over or "epochs")
     said = [f"{len(runs)} run{'s' if len(runs) > 1 else ''}: {', '.join(runs)}"]
-    said += [line for percent in args.reach or () for line in recorded.first_at(runs, percent / 100)]
+    said += [line for percent in args.reach or () for line in report.first_at(runs, percent / 100)]
     return figure, "\n".join(said), {"runs": list(runs)}
 
 

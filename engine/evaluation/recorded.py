@@ -87,22 +87,6 @@ def minutes(columns: Mapping[str, Sequence[float | None]], name: str) -> list[fl
     return [total / 60 for total in accumulate(seconds)]
 
 
-def first_at(runs: Mapping[str, Mapping[str, Sequence[float | None]]], accuracy: float) -> list[str]:
-    """Lines that say when each run of `run_curves` first had that accuracy (0 to 1) on its validation set."""
-    lines = [f"{100 * accuracy:g}%:"]
-    first = None  # the first run's minutes
-    for index, (name, columns) in enumerate(runs.items()):
-        spent, reached = minutes(columns, name), columns.get("val_accuracy") or []
-        row = next((i for i, value in enumerate(reached) if value is not None and value >= accuracy), None)
-        if row is None:
-            lines.append(f"  {name}: not in {len(spent)} epoch{'s' if len(spent) > 1 else ''}, {spent[-1]:.1f} min")
-            continue
-        first = spent[row] if index == 0 else first
-        ratio = f", {spent[row] / first:.2f} times the first run's" if index and first else ""
-        lines.append(f"  {name}: after {spent[row]:.1f} min, epoch {columns['epoch'][row]:.0f}{ratio}")
-    return lines
-
-
 def about(predictions: Path) -> dict[str, Any]:
     """Return what the files beside a predictions.csv tell of it: split, views, selected_on, where known."""
     known: dict[str, Any] = {}

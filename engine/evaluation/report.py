@@ -9,6 +9,7 @@ import numpy as np
 
 from datasets.names import VIEWS
 from engine.evaluation.predictions import write_predictions
+from engine.evaluation.recorded import minutes
 from engine.evaluation.selection import in_words, selection_note
 from engine.figures.confusion import confusion_matrix_figure, mistakes_figure
 from engine.figures.curves import reliability_figure
@@ -97,6 +98,22 @@ def difference(first: Mapping[str, Any], second: Mapping[str, Any], pair: Mappin
         return points + " (not of the same faces, so without a paired test)"
     low, high = (100 * end for end in pair["ci95"])
     return f"{points} (95% interval {low:+.2f} to {high:+.2f}), McNemar's {p_value(pair['p'])}"
+
+
+def first_at(runs: Mapping[str, Mapping[str, Sequence[float | None]]], accuracy: float) -> list[str]:
+    """Lines that say when each run of `recorded.run_curves` first had that accuracy (0 to 1) on its validation set."""
+    lines = [f"{100 * accuracy:g}%:"]
+    first = None  # the first run's minutes
+    for index, (name, columns) in enumerate(runs.items()):
+        spent, reached = minutes(columns, name), columns.get("val_accuracy") or []
+        row = next((i for i, value in enumerate(reached) if value is not None and value >= accuracy), None)
+        if row is None:
+            lines.append(f"  {name}: not in {len(spent)} epoch{'s' if len(spent) > 1 else ''}, {spent[-1]:.1f} min")
+            continue
+        first = spent[row] if index == 0 else first
+        ratio = f", {spent[row] / first:.2f} times the first run's" if index and first else ""
+        lines.append(f"  {name}: after {spent[row]:.1f} min, epoch {columns['epoch'][row]:.0f}{ratio}")
+    return lines
 
 
 def p_value(p: float) -> str:
