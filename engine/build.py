@@ -16,7 +16,7 @@ from datasets.names import FOLDS
 from datasets.storage import read_faces
 from datasets.train_val import TrainVal, limited, soften, train_val_of_run, without_soft
 from datasets.views import make_views
-from engine.compiled import BatchLoss, prepare_loss
+from engine.compiled import BatchLoss, CapturedStep, prepare_loss
 from engine.config import RunConfig
 from engine.evaluation.predictions import read_predictions
 from engine.loop import batch_loss
@@ -106,10 +106,12 @@ def build_setup(config: RunConfig, data: TrainVal, reuse: Setup | None = None, s
         network = parallel(model) if shared else model
         compute, how = prepare_loss(model, network, loader, recipe, amp, compiled)
         how = f"{precision}, {how}"
+    average, optimizer = Average(model, recipe.ema) if recipe.ema else None, build_optimizer(model, recipe)
+    graphs = "CUDA graphs" in how and recipe.optimizer == "muon"
     return Setup(
         device=device,
         amp=amp,
-        state=TrainState(model, Average(model, recipe.ema) if recipe.ema else None, build_optimizer(model, recipe)),
+        state=TrainState(model, average, optimizer, CapturedStep(optimizer) if graphs else None),
         network=network,
         loader=loader,
         compute=compute,

@@ -1,5 +1,6 @@
 """The training step as one graph (torch.compile, CUDA graphs), and plain where that does not work."""
 
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -41,6 +42,7 @@ def prepare_loss(
 
     reason = "not compiled"
     if compiled:
+        warnings.filterwarnings("ignore", r"\s*Online softmax is disabled")  # of seven classes: nothing to speed up
         # DistributedDataParallel is several graphs: the gradients of one travel while the next one runs
         graphs = loader.device.type == "cuda" and not shared
         function = torch.compile(
@@ -59,3 +61,44 @@ def prepare_loss(
     if compiled or loader.device.type != "cpu":
         trial(batch_loss)
     return batch_loss, reason
+
+
+class CapturedStep:
+    """An optimizer's step as a CUDA graph, for one that launches so many small kernels that the GPU waits for them.
+
+    Its first call is the step as it is, in which the optimizer makes its buffers; the second records the graph. What
+    changes from step to step has to be in tensors on the GPU, as Muon's learning rate and number of steps are.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.optimizer = optimizer
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew, because the optimizer's buffers are others now."""
+        self.begun = False
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self.parameters: list[torch.Tensor] = []
+        self.gradients: list[torch.Tensor] = []  # where the graph reads them
+
+    def __call__(self) -> None:
+        """Take a step with the parameters' gradients."""
+        if not self.begun:
+            self.begun = True
+            return self.optimizer.step()
+        if self.graph is None:
+            self._record()
+        torch._foreach_copy_(self.gradients, [p.grad for p in self.parameters])
+        self.graph.replay()
+
+    def _record(self) -> None:
+        """Nothing is computed yet."""
+        own = {p: p.grad for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None}
+        self.parameters, self.gradients = list(own), [torch.empty_like(gradient) for gradient in own.values()]
+        for p, gradient in zip(self.parameters, self.gradients, strict=True):
+            p.grad = gradient
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.optimizer.step()
+        for p, gradient in own.items():
+            p.grad = gradient

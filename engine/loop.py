@@ -72,9 +72,7 @@ def train_epoch(
             nn.utils.clip_grad_norm_(parameters, recipe.clip_norm)
         if recipe.clip_value:
             nn.utils.clip_grad_value_(parameters, recipe.clip_value)
-        state.optimizer.step()
-        if state.ema:
-            state.ema.update()
+        state.step()
         totals += torch.stack([loss.detach(), correct])
     if loader.share[1] > 1:
         mean_over_processes(totals)

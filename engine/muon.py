@@ -71,18 +71,26 @@ class Muon(torch.optim.Optimizer):
         """Updates for a learning rate of 1."""
         grads = [p.grad for p in params]
         averages, squares = self._kept("momentum", params), self._kept("squares", params)
-        steps = [self.state[p].get("steps", 0) + 1 for p in params]
+        steps = self._steps(params)
+        torch._foreach_add_(steps, 1)
+        n = steps[0]
         torch._foreach_lerp_(averages, grads, 1 - beta1)
         torch._foreach_mul_(squares, BETA2)
         torch._foreach_addcmul_(squares, grads, grads, 1 - BETA2)
         sizes = torch._foreach_sqrt(squares)
-        torch._foreach_div_(sizes, [(1 - BETA2**n) ** 0.5 for n in steps])
+        torch._foreach_div_(sizes, (1 - BETA2**n).sqrt())
         torch._foreach_add_(sizes, EPSILON)
         updates = torch._foreach_div(averages, sizes)
-        torch._foreach_div_(updates, [1 - beta1**n for n in steps])
-        for p, n in zip(params, steps, strict=True):
-            self.state[p]["steps"] = n
+        torch._foreach_div_(updates, 1 - beta1**n)
         return list(updates)
+
+    def _steps(self, params: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """How many were taken, of every parameter: tensors where the parameters are, for a CUDA graph to count on."""
+        for p in params:
+            steps = self.state[p].get("steps", 0)
+            if not isinstance(steps, torch.Tensor):  # as checkpoints of older versions have it
+                self.state[p]["steps"] = torch.tensor(float(steps), device=p.device)
+        return [self.state[p]["steps"] for p in params]
 
     def _kept(self, name: str, params: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """What is remembered of every parameter under a name; zeros to begin with."""

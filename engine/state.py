@@ -52,6 +52,7 @@ class TrainState:
     model: nn.Module
     ema: Average | None
     optimizer: torch.optim.Optimizer
+    captured: Any = None  # `engine.compiled.CapturedStep`, where the optimizer's step is a CUDA graph
     epoch: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     best: dict[str, float] = field(default_factory=lambda: {"epoch": 0, "accuracy": -1.0})
@@ -60,6 +61,12 @@ class TrainState:
     def tested(self) -> nn.Module:
         """The network whose accuracy counts: the average, where there is one."""
         return self.ema.module if self.ema else self.model
+
+    def step(self) -> None:
+        """Change the weights by their gradients, and take them into the average."""
+        (self.captured or self.optimizer.step)()
+        if self.ema:
+            self.ema.update()
 
     def set_learning_rate(self, lr: float) -> None:
         """For the next step. On a GPU the optimizer has it in a tensor, whose place a CUDA graph can remember."""
@@ -99,6 +106,8 @@ class TrainState:
             self.ema.steps = state["ema_steps"]
         own = [{key: group[key] for key in OF_DEVICE if key in group} for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state["optimizer"])
+        if self.captured:
+            self.captured.forget()
         for group, kept in zip(self.optimizer.param_groups, own, strict=True):
             group.update(kept)
         self.epoch, self.history, self.best = state["epoch"], list(state["history"]), dict(state["best"])

@@ -1,12 +1,18 @@
 """Muon against a plain form of it, matrix by matrix, and its AdamW part against PyTorch's."""
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from engine.compiled import CapturedStep
 from engine.muon import BETA2, EPSILON, ITERATIONS, POLYNOMIAL, SIZE, Muon, iterated, orthogonal
+from engine.state import TrainState
 from models.build import build_model
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
 
 @pytest.mark.parametrize("shape", [(3, 8, 40), (2, 40, 8), (4, 16, 32), (1, 1, 9)])
@@ -49,7 +55,7 @@ def gradients(model: nn.Module, seed: int) -> None:
     """The same for every copy of a network."""
     rng = torch.Generator().manual_seed(seed)
     for p in model.parameters():
-        p.grad = torch.randn(p.shape, generator=rng)
+        p.grad = torch.randn(p.shape, generator=rng).to(p.device)
 
 
 def plain_orthogonal(matrix: np.ndarray) -> np.ndarray:
@@ -123,3 +129,78 @@ def test_the_last_layer_is_the_classifier(name):
     hidden, last, _ = Muon(model.parameters(), 0.1).param_groups
     assert hidden["orthogonal"] and all(p.ndim == 4 for p in hidden["params"])
     assert [p.shape[0] for p in last["params"]] == [7] and not last["orthogonal"]
+
+
+class StandIn:
+    """For a CUDA graph, where there is no GPU: a step that is taken while it records reads its gradients from the same
+    tensors whenever it is replayed."""
+
+    recording: "StandIn | None" = None
+
+    def __enter__(self) -> None:
+        StandIn.recording = self
+
+    def __exit__(self, *_) -> None:
+        StandIn.recording = None
+
+    def replay(self) -> None:
+        own = [p.grad for p in self.parameters]
+        for p, gradient in zip(self.parameters, self.gradients, strict=True):
+            p.grad = gradient
+        self.step()
+        for p, gradient in zip(self.parameters, own, strict=True):
+            p.grad = gradient
+
+
+def step_or_record(optimizer: Muon, step=Muon.step) -> None:
+    graph = StandIn.recording
+    if graph is None:
+        return step(optimizer)
+    graph.parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    graph.gradients, graph.step = [p.grad for p in graph.parameters], lambda: step(optimizer)
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_gpu)])
+def test_a_captured_step_is_the_step(device, monkeypatch):
+    """With other gradients and another learning rate every time, and after the optimizer's state was loaded."""
+    if device == "cpu":
+        monkeypatch.setattr(torch.cuda, "CUDAGraph", StandIn)
+        monkeypatch.setattr(torch.cuda, "graph", lambda graph: graph)
+        monkeypatch.setattr(Muon, "step", step_or_record)
+    ends = []
+    for captured in (False, True):
+        model = network()
+        model(torch.zeros(1, 2, 10, 10))
+        model.to(device, memory_format=torch.channels_last)
+        lr = torch.tensor(0.02, device=device)
+        optimizer = Muon(model.parameters(), lr, weight_decay=0.1)
+        state = TrainState(model, None, optimizer, CapturedStep(optimizer) if captured else None)
+        for number in range(8):
+            gradients(model, number)
+            state.set_learning_rate(0.02 / (1 + number))
+            state.step()
+            assert not captured or (state.captured.graph is None) == (number in (0, 4))
+            if number == 3:
+                state.load_state_dict(deepcopy(state.state_dict()), "itself")
+        ends.append([p.detach().clone() for p in model.parameters()])
+    torch.testing.assert_close(*ends, rtol=0, atol=0 if device == "cpu" else 1e-4)
+
+
+def test_the_number_of_steps_of_an_older_checkpoint_is_taken_over():
+    """It was an int."""
+    ends = []
+    for old in (False, True):
+        model = network()
+        model(torch.zeros(1, 2, 10, 10))
+        optimizer = Muon(model.parameters(), 0.02)
+        gradients(model, 0)
+        optimizer.step()
+        state = deepcopy(optimizer.state_dict())
+        for known in state["state"].values():
+            if old and "steps" in known:
+                known["steps"] = int(known["steps"])
+        optimizer.load_state_dict(state)
+        gradients(model, 1)
+        optimizer.step()
+        ends.append([p.detach().clone() for p in model.parameters()])
+    torch.testing.assert_close(*ends, rtol=0, atol=0)
