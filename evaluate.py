@@ -19,7 +19,7 @@ from typing import Any
 
 from datasets.names import VIEWS
 from engine.evaluation.flags import add_test_flags
-from models import WEIGHTS
+from models import BEST_WEIGHTS, WEIGHTS, usual_weights
 from utils import cli
 from utils.files import check_writable, source_digest
 
@@ -39,7 +39,8 @@ def build_parser() -> argparse.ArgumentParser:
         nargs="+",
         type=cli.file_path,
         metavar="PATH",
-        help=f"files or run folders (best.pt) (default: the weights that come with the project, {WEIGHTS.name})",
+        help=f"files or run folders (best.pt) (default: {BEST_WEIGHTS.name}, which comes with the project; on a CPU,"
+        f" and where nothing is tested, {WEIGHTS.name})",
     )
     add_test_flags(parser)
     parser.add_argument(
@@ -47,7 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
         type=cli.file_path,
         metavar="DIR",
         help="where the files go (default: evaluation-<split>-<views> in the folder that has all checkpoints;"
-        f" without --checkpoint in runs/{WEIGHTS.stem})",
+        f" without --checkpoint in runs/{BEST_WEIGHTS.stem} or runs/{WEIGHTS.stem})",
     )
     parser.add_argument(
         "--report", type=cli.file_path, metavar="HTML", help="also write everything as one page, this .html"
@@ -84,8 +85,9 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     """Test the checkpoints, write the report, print it."""
     checkpoints, home = cli.expand(args.checkpoint or []), None
     if not checkpoints:
-        checkpoints, home = [WEIGHTS], Path("runs") / WEIGHTS.stem
-        cli.remark(f"checkpoint: {WEIGHTS}, which comes with the project")
+        weights = usual_weights(devices.pick_device(args.device).type)
+        checkpoints, home = [weights], Path("runs") / weights.stem
+        cli.remark(f"checkpoint: {weights}, which comes with the project")
     setup = testing.load_setup(
         checkpoints,
         args.dataset,

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from datasets.names import VIEWS
-from models import WEIGHTS
-from utils.cli import Parser, describe, expand, expand_one, file_path, lazy_module, note, positive_int, run
+from models import BEST_WEIGHTS, WEIGHTS, usual_weights
+from utils.cli import Parser, describe, expand, expand_one, file_path, lazy_module, note, positive_int, remark, run
 from utils.files import check_writable, write_json
 
 annotate = lazy_module("engine.annotate")
@@ -56,7 +56,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     group.add_argument("--video", metavar="PATH", help="a film instead, or a camera's number (0 is the first)")
     group.add_argument("--every", type=positive_int, default=1, metavar="N", help="look at one frame of N of the film")
-    group.add_argument("--checkpoint", type=file_path, default=WEIGHTS, metavar="PATH", help="checkpoint to use")
+    group.add_argument(
+        "--checkpoint",
+        type=file_path,
+        metavar="PATH",
+        help=f"checkpoint to use (default: {BEST_WEIGHTS.name}, which comes with the project; on a CPU {WEIGHTS.name})",
+    )
     group.add_argument(
         "--detect",
         default="auto",
@@ -149,6 +154,8 @@ def visualize(args: argparse.Namespace) -> list[dict[str, Any]]:
     if args.json == "-":
         print(json.dumps(report, indent=2))  # with escapes: a pipe's encoding may be anything
         return report
+    if not args.checkpoint:
+        remark(f"checkpoint: {classifier.path}, which comes with the project")
     print(face_table.faces_table(report, classifier.class_names))
     print(f"figure: {args.output}" if shown else "no face, so no figure")
     if args.json:
@@ -203,8 +210,10 @@ def check_outputs(targets: list[Path], sources: list[Path]) -> None:
 
 
 def load_classifier(args: argparse.Namespace) -> Any:
-    """The checkpoint's network; what was assumed of an older repository's is said on stderr."""
-    classifier = checkpoint.load_classifier(expand_one(args.checkpoint), devices.pick_device(args.device))
+    """The checkpoint's network, or the project's own; what was assumed of an older repository's is said on stderr."""
+    device = devices.pick_device(args.device)
+    path = expand_one(args.checkpoint) if args.checkpoint else usual_weights(device.type)
+    classifier = checkpoint.load_classifier(path, device)
     if "origin" in classifier.info:
         note(f"{classifier.path}: {classifier.info['origin']}")
     return classifier
@@ -219,6 +228,8 @@ def watch(args: argparse.Namespace) -> dict[str, Any]:
     check_outputs([path for path in (output, args.csv) if path], [Path(args.video)])
     classifier = load_classifier(args)
     frames, rate = video.open_film(args.video)
+    if not args.checkpoint:
+        remark(f"checkpoint: {classifier.path}, which comes with the project")
     if not window and not args.output:
         note(f"no window here; written is {output or args.csv}, Ctrl-C ends it")
 

@@ -80,7 +80,7 @@ def one_side(options: dict[str, Any]) -> dict[str, Any]:
 
     started = options.get("started", time.time())
     data = train_val_split(read_faces(options["data"], ["Training", "PublicTest"]))
-    given = {"epochs": options["epochs"], "val_views": options["views"], "lr": options.get("lr")}
+    given = {"epochs": options["epochs"], "val_views": options["views"]}
     recipe = recipe_for(options["model"], options["batch_size"], options["recipe"], **given)
     device = pick_device(options["device"])
     epochs = {"ours": our_epochs, "usual": usual_epochs}[options["side"]]

@@ -163,7 +163,7 @@ def random_faces(count: int) -> tuple[Any, Any]:
 
 
 def recipe_for(model: str, batch_size: int | None, name: str | None = None, **fields: Any) -> Recipe:
-    """The named recipe with this model; by default "small" for that network and "default" for others. None: its own."""
+    """The named recipe with this model; by default "small" for that network and "sgd" for others. None: its own."""
     given = fields | {"model": model, "batch_size": batch_size}
-    name = name or ("small" if model == "small" else "default")
+    name = name or ("small" if model == "small" else "sgd")
     return make_recipe(name, {key: value for key, value in given.items() if value is not None})

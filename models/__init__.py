@@ -9,7 +9,9 @@ library, where that is installed.
 
 from pathlib import Path
 
-WEIGHTS = Path(__file__).parents[1] / "weights" / "small.pt"  # trained on FER2013; comes with the project
+# Trained on FER2013; they come with the project (weights/README.md)
+WEIGHTS = Path(__file__).parents[1] / "weights" / "small.pt"
+BEST_WEIGHTS = WEIGHTS.with_name("resnet18.pt")
 MODELS = ("small", "vgg11", "vgg13", "vgg16", "vgg19", "resnet18", "resnet34", "resnet50")
 
 
@@ -19,3 +21,9 @@ def model_name(text: str) -> str:
     if name in MODELS or name.startswith("timm:"):
         return name
     raise ValueError(f"unknown model {text!r}; there are {', '.join(MODELS)}, and timm:<name>")
+
+
+def usual_weights(device: str) -> Path:
+    """What to test with on a device of this type ("cuda", "cpu", ...): the best that comes with the project, but on a
+    CPU the network that is made for it."""
+    return WEIGHTS if device == "cpu" else BEST_WEIGHTS

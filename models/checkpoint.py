@@ -155,7 +155,7 @@ def start_from(model: nn.Module, path: str | Path, class_names: Sequence[str]) -
         rows = [known.index(name) for name in shared]
         own_rows = [list(class_names).index(name) for name in shared]
         for name in (f"{last}.weight", f"{last}.bias"):
-            if name in tensors and len(tensors[name]) == len(known):
+            if name in tensors and tensors[name].shape == (len(known), *model.state_dict()[name].shape[1:]):
                 fresh = model.state_dict()[name].clone()
                 fresh[own_rows] = tensors[name][rows].to(fresh.dtype)
                 tensors[name] = fresh

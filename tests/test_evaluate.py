@@ -17,6 +17,7 @@ from datasets.views import make_views
 from engine.evaluation.metrics import compute_metrics
 from engine.evaluation.predictions import read_predictions
 from engine.evaluation.recorded import find_predictions
+from models import BEST_WEIGHTS, WEIGHTS, usual_weights
 from models.build import build_model
 from models.checkpoint import load_checkpoint, load_classifier, save_checkpoint
 
@@ -382,6 +383,15 @@ def test_without_a_checkpoint_it_is_the_weights_of_the_project(place, tmp_path, 
         metrics["checkpoints"][0]["path"].endswith("weights/small.pt") and "small.pt, which" in capsys.readouterr().out
     )
     assert (tmp_path / "runs" / "small" / "evaluation-PrivateTest-center" / "metrics.json").exists()
+
+
+def test_the_weights_that_come_with_the_project():
+    """The best on a GPU; on a CPU those of the network that is made for it. Half precision, as README says of whom."""
+    assert usual_weights("cuda") == usual_weights("mps") == BEST_WEIGHTS and usual_weights("cpu") == WEIGHTS
+    for path, name in ((BEST_WEIGHTS, "resnet18"), (WEIGHTS, "small")):
+        state = load_checkpoint(path)
+        assert state["model_name"] == name and state["select_on"] == "PublicTest" and path.stat().st_size < 25e6
+        assert all(t.dtype == torch.float16 for t in state["model"].values() if t.is_floating_point())
 
 
 def test_report_of_two_checkpoints_each_on_its_own(place, tmp_path, capsys, no_figures):

@@ -16,6 +16,7 @@ import preprocess_fer2013
 import train
 import visualize
 from engine.recipes import ABOVE_0, AT_MOST, BELOW, Recipe
+from models import WEIGHTS
 from utils.cli import non_negative_int, positive_int
 
 GIANT = "9" * 30
@@ -129,7 +130,7 @@ def usual(script, faces_file: Path) -> list[str]:
     return {
         train: [*data, "--recipe", "smoke", "--output", "out"],
         evaluate: [*data, "--views", "center", "--output", "out"],
-        plot_confusion_matrix: [*data, "--checkpoint", str(visualize.WEIGHTS), "--output", "out/m.png"],
+        plot_confusion_matrix: [*data, "--checkpoint", str(WEIGHTS), "--output", "out/m.png"],
         visualize: ["--device", "cpu", "--output", "out/v.png"],
         preprocess_fer2013: ["--dataset", "synthetic", "--faces", "8", "--output", "out/x.h5"],
         benchmarks: [*data, "--only", "input", "--faces", "8"],

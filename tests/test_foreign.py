@@ -11,6 +11,7 @@ import torch
 from datasets.names import CKPLUS_CLASSES, FER2013_CLASSES
 from datasets.views import make_views
 from engine.predict import predict
+from models import WEIGHTS
 from models.build import build_model
 from models.checkpoint import (
     NEEDED,
@@ -133,6 +134,11 @@ def test_training_starts_from_summed_channels_and_rows_by_class_name(tmp_path, v
     assert_equal(logits[:, :6], wanted[:, :6], tolerance=1e-5)
     with pytest.raises(ValueError, match="x, a checkpoint of --model vgg11, does not fit the network"):
         start_from(build_model("vgg13", 7), tmp_path / "x", FER2013_CLASSES)
+
+
+def test_another_network_is_said_also_where_the_classes_differ():
+    with pytest.raises(ValueError, match="of --model small, .*give --init with the --model of its checkpoint"):
+        start_from(build_model("resnet18", 7), WEIGHTS, CKPLUS_CLASSES)
 
 
 @pytest.mark.parametrize("repository", KEYS)

@@ -112,7 +112,6 @@ def test_the_full_plan_has_every_part_in_order(tmp_path):
     marks = [part.options for part in planned if part.name == "marks"]
     assert [(m["model"], m["seed"]) for m in marks] == [("resnet18", 0), ("vgg19", 0), ("resnet18", 1), ("resnet18", 2)]
     assert all(m["recipe"] == "fast" and m["marks"][-1] == 0.72 for m in marks)
-    assert marks[1]["lr"] == marks[0]["lr"] / 2
 
 
 def test_a_stopped_run_of_the_default_recipe_counts_as_far_as_it_got(tmp_path, monkeypatch):
@@ -127,7 +126,7 @@ def test_a_stopped_run_of_the_default_recipe_counts_as_far_as_it_got(tmp_path, m
     monkeypatch.setattr(learning, "run_process", run_process)
     options = {"model": "resnet18", "data": "faces.h5", "device": "cpu", "epochs": None, "batch_size": None}
     result = learning.default_recipe(options | {"rate": 28_709 / 2}, 100, tmp_path)
-    assert result["epochs"] == 10 and "--epochs 10 --lr 0.1" in " ".join(given[0])  # 40 s, 4 s each
+    assert result["epochs"] == 10 and "--epochs 10 --data" in " ".join(given[0])  # 40 s, 4 s each
     assert (result["accuracy"], result["epoch"], result["epochs_done"], result["epoch_seconds"]) == (0.5, 2, 3, 3)
     assert result["stopped"] == "train.py was stopped after 100 s" and result["views"] == "flip"
 

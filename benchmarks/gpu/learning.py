@@ -10,21 +10,15 @@ from benchmarks.measure import FACES, run_process
 from engine.evaluation.recorded import read_metrics
 from engine.recipes import make_recipe
 
-LR = {"vgg19": 0.5}  # of a recipe's peak learning rate; the other networks train at the whole of it
 BEFORE_AND_AFTER = 60  # seconds of train.py besides its epochs: imports, compilation, the ten-crop test
 BETWEEN = 2  # seconds an epoch besides training: validation and checkpoints
 UNKNOWN_RATE = 2_000  # faces/s, where it was not measured
 
 
-def peak_rate(recipe: str, model: str) -> float:
-    """The peak learning rate of a recipe with this network."""
-    return make_recipe(recipe).lr * LR.get(model, 1.0)
-
-
 def seconds_to_marks(options: dict[str, Any]) -> dict[str, Any]:
     """Train until the highest mark, the recipe's end or `limit` seconds, testing ten-crop after every epoch.
 
-    options: what benchmarks.accuracy wants (data, device, model, recipe, lr, epochs, batch_size, seed), marks
+    options: what benchmarks.accuracy wants (data, device, model, recipe, epochs, batch_size, seed), marks
     (accuracies), started (time.time() of the process), limit. Returns seconds: mark -> seconds since then, or None
     where it was not reached; and best, epochs, curve: [seconds, accuracy] of every epoch.
     """
@@ -48,7 +42,7 @@ def default_recipe(options: dict[str, Any], budget: float, folder: Path) -> dict
     an_epoch = FACES / (options["rate"] or UNKNOWN_RATE) + BETWEEN
     fitting = int((budget - BEFORE_AND_AFTER) / an_epoch)
     epochs = options["epochs"] or max(1, min(recipe.epochs, fitting))
-    flags = f"--model {model} --epochs {epochs} --lr {peak_rate('default', model):g}".split()
+    flags = f"--model {model} --epochs {epochs}".split()
     flags += ["--batch-size", str(options["batch_size"])] if options["batch_size"] else []
     where = ["--data", options["data"], "--device", options["device"], "--output", str(folder.resolve() / "runs")]
     run = folder.resolve() / "runs" / f"default-{model}"

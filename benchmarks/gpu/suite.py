@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from benchmarks.gpu.faces import prepare
-from benchmarks.gpu.learning import default_recipe, peak_rate
+from benchmarks.gpu.learning import default_recipe
 from benchmarks.gpu.report import markdown
 from benchmarks.measure import FACES, child, say
 from utils.device import pick_device
@@ -151,7 +151,7 @@ def learning_plan(sizes: Sizes, faces: str, common: dict[str, Any]) -> Iterator[
     small = {"epochs": sizes.epochs, "batch_size": sizes.batches[0] if sizes.epochs else None}
     for seed in range(sizes.seeds):
         for model in sizes.learners if seed == 0 else sizes.learners[:1]:
-            own = {"model": model, "seed": seed, "recipe": "fast", "lr": peak_rate("fast", model)}
+            own = {"model": model, "seed": seed, "recipe": "fast"}
             title = f"seconds to {MARKS[faces][-1]:.0%}, {model}, seed {seed}"
             yield Part("marks", title, common | small | own | {"marks": MARKS[faces]}, least=60, most=300)
         if seed == 0:
