@@ -4,7 +4,7 @@
     python train.py --recipe small --name my-run        a small network, on a CPU
     python train.py --resume runs/my-run                go on where it stopped
     python train.py --dataset ckplus --recipe ckplus    ten folds of CK+ by subject
-    torchrun --nproc-per-node 4 train.py --batch-size 512 --lr 0.2              four GPUs share every batch
+    torchrun --nproc-per-node 4 train.py --batch-size 512                       four GPUs share every batch
     torchrun --nproc-per-node 4 train.py --dataset ckplus --recipe ckplus      folds side by side
 
 FER2013: Training is the train set and PublicTest selects the epoch; PrivateTest is left to evaluate.py. CK+: the
