@@ -1,7 +1,7 @@
 """Input pipeline: augmented, normalised batches on the device, faces per second.
 
 Ours: `FaceLoader`, the whole set on the device and batched augmentation. The usual: PIL transforms, face by face, in a
-DataLoader with worker processes, and a copy to the device. Both do a whole epoch of the default recipe, with whatever
+DataLoader with worker processes, and a copy to the device. Both do a whole epoch of the recipe sgd, with whatever
 it needs: drawing the random numbers, starting the workers. No network runs beside it, so the workers have the
 cores to themselves, which they have not in training.
 """
@@ -40,5 +40,5 @@ def measure(data: TrainVal, device: torch.device, repeats: int, workers: int, ba
     for _ in range(repeats):
         for side, epoch in (("ours", our_epoch), ("usual", usual_epoch)):
             rates[side].append(len(ours) * recipe.batch_size / seconds(device, epoch))
-    what = f"default recipe, batches of {recipe.batch_size}"
+    what = f"recipe sgd, batches of {recipe.batch_size}"
     return [Row("input", what, "faces/s", tuple(rates["ours"]), tuple(rates["usual"]), more_is_better=True)]

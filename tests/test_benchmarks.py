@@ -56,7 +56,7 @@ def test_table_has_a_row_a_measurement_and_json_has_every_value(tmp_path, capsys
     assert len(lines) == 3 + len(result["rows"])
     rows = {(row["benchmark"], row["what"]): row for row in result["rows"]}
     for benchmark, what, unit in (
-        ("input", "default recipe, batches of 16", "faces/s"),
+        ("input", "recipe sgd, batches of 16", "faces/s"),
         ("train", "small, batches of 16", "faces/s"),
         ("test", "small, ten-crop", "crops/s"),
         ("test", "small, memory for 8 faces", "MiB"),
