@@ -66,8 +66,8 @@ def matmul_peak(device: torch.device, kind: torch.dtype, repeats: int = 10) -> f
 def breakdown(options: dict[str, Any]) -> dict[str, Any]:
     """Where the time of training steps goes: the share in which the GPU does nothing, and the largest kernels.
 
-    options: model, data, device, batch_size, steps. The default recipe's steps at full size, with Muon, are timed without
-    the profiler, then recorded with it.
+    options: model, data, device, batch_size, steps. The default recipe's steps at full size, with Muon, are timed
+    without the profiler, then recorded with it.
     Returns step_ms (without it), idle (part of that in which no kernel runs; None on a CPU), launches (kernels a step),
     and top: name, share of the busy time, ms a step.
     """
