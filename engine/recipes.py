@@ -83,7 +83,7 @@ class Recipe:
 # the fields that differ from that one's. Without a base, those that differ from Recipe's defaults.
 RECIPES: dict[str, dict[str, Any]] = {
     "default": dict(
-        about="ResNet18 for FER2013 on a GPU: 71.5% on PublicTest after 60 epochs on an H200",
+        about="ResNet18 for FER2013 on a GPU: 71.6% on PublicTest, in 1.7 minutes of an H200 that four runs shared",
         batch_size=256,
         optimizer="muon",
         lr=0.02,
@@ -103,8 +103,8 @@ RECIPES: dict[str, dict[str, Any]] = {
         label_smoothing=0.0,
     ),
     "fast": dict(
-        about="ResNet18 in few seconds: 71.0% on PublicTest after 60 s on an H200, half of them training; 72.0% is what"
-        " it is meant to reach",
+        about="ResNet18 in few seconds: 71.0% on PublicTest after 32 s of training on an H200; 72.0% is what it is meant"
+        " to reach",
         base="default",
         epochs=24,
         warmup=0.2,
