@@ -103,8 +103,8 @@ RECIPES: dict[str, dict[str, Any]] = {
         label_smoothing=0.0,
     ),
     "fast": dict(
-        about="ResNet18 in few seconds: 71.0% on PublicTest after 32 s of training on an H200; 72.0% is what it is meant"
-        " to reach",
+        about="ResNet18 in few seconds: 71.0% on PublicTest after 32 s of training on an H200; 72.0% is what it is"
+        " meant to reach",
         base="default",
         epochs=24,
         warmup=0.2,
