@@ -107,7 +107,7 @@ def build_setup(config: RunConfig, data: TrainVal, reuse: Setup | None = None, s
         compute, how = prepare_loss(model, network, loader, recipe, amp, compiled)
         how = f"{precision}, {how}"
     average, optimizer = Average(model, recipe.ema) if recipe.ema else None, build_optimizer(model, recipe)
-    graphs = "CUDA graphs" in how and recipe.optimizer == "muon"
+    graphs = how.endswith("CUDA graphs") and recipe.optimizer == "muon"  # SGD and AdamW launch a kernel or two
     return Setup(
         device=device,
         amp=amp,
