@@ -43,6 +43,7 @@ def prepare_loss(
     reason = "not compiled"
     if compiled:
         warnings.filterwarnings("ignore", r"\s*Online softmax is disabled")  # of seven classes: nothing to speed up
+        warnings.filterwarnings("ignore", "TensorFloat32 tensor cores")  # --no-amp asks for float32
         # DistributedDataParallel is several graphs: the gradients of one travel while the next one runs
         graphs = loader.device.type == "cuda" and not shared
         function = torch.compile(
