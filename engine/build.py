@@ -107,11 +107,12 @@ def build_setup(config: RunConfig, data: TrainVal, reuse: Setup | None = None, s
         compute, how = prepare_loss(model, network, loader, recipe, amp, compiled)
         how = f"{precision}, {how}"
     average, optimizer = Average(model, recipe.ema) if recipe.ema else None, build_optimizer(model, recipe)
-    graphs = how.endswith("CUDA graphs") and recipe.optimizer == "muon"  # SGD and AdamW launch a kernel or two
+    # SGD's and AdamW's step is a kernel or two
+    captured = recipe.optimizer == "muon" and device.type == "cuda" and not shared and compute is not batch_loss
     return Setup(
         device=device,
         amp=amp,
-        state=TrainState(model, average, optimizer, CapturedStep(optimizer) if graphs else None),
+        state=TrainState(model, average, optimizer, CapturedStep(optimizer) if captured else None),
         network=network,
         loader=loader,
         compute=compute,

@@ -50,6 +50,8 @@ $ train.py --crop 60 --pad 0 --data data/synthetic.h5
 --crop 60 does not fit into the face and its margins (48 + 2 x 0 pixels); give a smaller one, or a larger --pad
 $ train.py --crop 50 --pad 4 --data data/synthetic.h5
 a crop of 50 pixels does not fit into faces of 48x48, which are tested without margin
+$ train.py --model vgg11 --crop 28 --data data/synthetic.h5
+--early-size 32: must not be above --crop 28; 0 is off
 $ train.py --model vgg11 --crop 28 --early-size 0 --data data/synthetic.h5
 --model vgg11 cannot take crops of 28 pixels (...); give a larger --crop or --early-size
 $ train.py --pool avg4 --model small --data data/synthetic.h5
