@@ -154,6 +154,7 @@ def visualize(args: argparse.Namespace) -> list[dict[str, Any]]:
     if args.json == "-":
         print(json.dumps(report, indent=2))  # with escapes: a pipe's encoding may be anything
         return report
+    say_whose(args, classifier)
     print(face_table.faces_table(report, classifier.class_names))
     print(f"figure: {args.output}" if shown else "no face, so no figure")
     if args.json:
@@ -212,11 +213,15 @@ def load_classifier(args: argparse.Namespace) -> Any:
     device = devices.pick_device(args.device)
     path = expand_one(args.checkpoint) if args.checkpoint else usual_weights(device.type)
     classifier = checkpoint.load_classifier(path, device)
-    if not args.checkpoint and args.json != "-":
-        remark(f"checkpoint: {classifier.path}, which comes with the project")
     if "origin" in classifier.info:
         note(f"{classifier.path}: {classifier.info['origin']}")
     return classifier
+
+
+def say_whose(args: argparse.Namespace, classifier: Any) -> None:
+    """Once nothing can go wrong any more: which of the project's networks it is, where none was given."""
+    if not args.checkpoint:
+        remark(f"checkpoint: {classifier.path}, which comes with the project")
 
 
 def watch(args: argparse.Namespace) -> dict[str, Any]:
@@ -228,6 +233,7 @@ def watch(args: argparse.Namespace) -> dict[str, Any]:
     check_outputs([path for path in (output, args.csv) if path], [Path(args.video)])
     classifier = load_classifier(args)
     frames, rate = video.open_film(args.video)
+    say_whose(args, classifier)
     if not window and not args.output:
         note(f"no window here; written is {output or args.csv}, Ctrl-C ends it")
 
