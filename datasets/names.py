@@ -24,7 +24,13 @@ SPLITS = ("Training", "PublicTest", "PrivateTest")  # of FER2013; CK+ has one, c
 LAST_EPOCH = "last epoch"  # in place of a split's name where no split selects the epoch
 
 # Crops of a face whose logits are averaged (datasets/views.py), and what a report calls them
-VIEWS = {"center": "center crop", "flip": "center crop and mirror image", "five": "five-crop", "ten": "ten-crop"}
+VIEWS = {
+    "center": "center crop",
+    "flip": "center crop and mirror image",
+    "five": "five-crop",
+    "ten": "ten-crop",
+    "scales": "three scales and mirror images",
+}
 
 # The others are drawn
 USUAL_SOURCES = {

@@ -6,9 +6,12 @@ Ten-crop exists here once; training's evaluation, testing, plots and single imag
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torchvision.transforms.v2 import functional as tv
 
 from datasets.names import VIEWS
+
+ZOOM = 1.1  # between neighbours of the three scales: 40, 44 and 48 pixels of a face of 48
 
 
 def make_views(
@@ -34,9 +37,17 @@ def make_views(
             crops = tv.five_crop(x, [crop, crop])
         elif name == "ten":
             crops = tv.ten_crop(x, [crop, crop])
+        elif name == "scales":
+            sides = (round(crop / ZOOM), crop, min(round(crop * ZOOM), *pixels.shape[-2:]))
+            crops = [_resized(tv.center_crop(x, [side, side]), crop) for side in sides]
+            crops += [view.flip(-1) for view in crops]
         else:
             center = tv.center_crop(x, [crop, crop])
             crops = (center,) if name == "center" else (center, center.flip(-1))
         return torch.stack(tuple(crops), 1).expand(-1, -1, channels, -1, -1)
 
     return views
+
+
+def _resized(x: torch.Tensor, side: int) -> torch.Tensor:
+    return x if x.shape[-1] == side else F.interpolate(x, (side, side), mode="bilinear")

@@ -73,11 +73,18 @@ def test_onnx_gives_the_probabilities_of_predict(onnx_file):
     check(onnx_file, "center")
 
 
-def test_pt2_gives_the_probabilities_of_predict(tmp_path, capfd):
-    done = evaluate.main(["--export", str(tmp_path / "model.pt2"), "--views", "ten"])
+def test_onnx_resizes_as_pytorch_does(tmp_path):
+    needs_onnx()
+    evaluate.main(["--export", str(tmp_path / "model.onnx"), "--views", "scales"])
+    check(tmp_path / "model.onnx", "scales")
+
+
+@pytest.mark.parametrize("views", ["ten", "scales"])
+def test_pt2_gives_the_probabilities_of_predict(views, tmp_path, capfd):
+    done = evaluate.main(["--export", str(tmp_path / "model.pt2"), "--views", views])
     said = capfd.readouterr()
     assert said.err == "" and "largest difference" in said.out and done["difference"] < 1e-5
-    check(tmp_path / "model.pt2", "ten")
+    check(tmp_path / "model.pt2", views)
 
 
 def check(file, views):

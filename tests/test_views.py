@@ -33,10 +33,31 @@ def slow_views(name, face, crop):
     mirrored = ImageOps.mirror(image)
     if name == "center":
         return [cut(image, middle, middle)]
+    if name == "scales":
+        views = []
+        for side in (round(crop / 1.1), crop, min(round(crop * 1.1), size)):
+            start = int(round((size - side) / 2))
+            views.append(slow_resized(face[start : start + side, start : start + side], crop))
+        return views + [np.fliplr(view) for view in views]
     if name == "flip":
         return [cut(image, middle, middle), np.fliplr(cut(image, middle, middle))]
     five = [cut(image, *at) for at in [*corners, (middle, middle)]]
     return five if name == "five" else five + [cut(mirrored, *at) for at in [*corners, (middle, middle)]]
+
+
+def slow_resized(image, side):
+    """Bilinear, a pixel at a time: each takes from the four pixels around its center's place in the image."""
+    n = len(image)
+    out = np.empty((side, side))
+    for row, column in np.ndindex(side, side):
+        y, x = (np.clip((at + 0.5) * n / side - 0.5, 0, n - 1) for at in (row, column))
+        top, left = int(y), int(x)
+        bottom, right = min(top + 1, n - 1), min(left + 1, n - 1)
+        dy, dx = y - top, x - left
+        upper = (1 - dx) * image[top, left] + dx * image[top, right]
+        lower = (1 - dx) * image[bottom, left] + dx * image[bottom, right]
+        out[row, column] = (1 - dy) * upper + dy * lower
+    return out
 
 
 @pytest.mark.parametrize("crop", [48, 44, 43, 40])
@@ -44,14 +65,13 @@ def slow_views(name, face, crop):
 def test_views_and_their_order(name, crop):
     faces = random_faces(3)
     x = make_views(name, crop, channels=1, mean=0.5, std=0.25)(torch.as_tensor(faces))
-    assert (
-        x.shape == (3, {"center": 1, "flip": 2, "five": 5, "ten": 10}[name], 1, crop, crop) and x.dtype == torch.float32
-    )
+    count = {"center": 1, "flip": 2, "five": 5, "ten": 10, "scales": 6}[name]
+    assert x.shape == (3, count, 1, crop, crop) and x.dtype == torch.float32
     for face, views in zip(faces, x, strict=True):
         slow = slow_views(name, face, crop)
         assert len(slow) == len(views)
         for wanted, found in zip(slow, views, strict=True):
-            assert np.allclose(found[0].numpy(), (wanted / 255 - 0.5) / 0.25, atol=1e-6)
+            assert np.allclose(found[0].numpy(), (wanted / 255 - 0.5) / 0.25, atol=1e-5 if name == "scales" else 1e-6)
 
 
 def test_ten_crop_is_torchvisions():
@@ -68,7 +88,7 @@ def test_channels_are_equal():
 
 
 def test_views_refuse():
-    with pytest.raises(ValueError, match="unknown views 'twelve'; there are center, flip, five, ten"):
+    with pytest.raises(ValueError, match="unknown views 'twelve'; there are center, flip, five, ten, scales"):
         make_views("twelve", 44)
     with pytest.raises(ValueError, match="a crop of 49 pixels does not fit"):
         make_views("ten", 49)(torch.as_tensor(random_faces(1)))
@@ -103,7 +123,8 @@ def slow_predict(net, faces, name, crop, channels, mean, std):
 
 
 @pytest.mark.parametrize(
-    ("name", "crop", "channels"), [("center", 48, 1), ("flip", 44, 3), ("ten", 44, 1), ("five", 41, 1)]
+    ("name", "crop", "channels"),
+    [("center", 48, 1), ("flip", 44, 3), ("ten", 44, 1), ("five", 41, 1), ("scales", 44, 1)],
 )
 def test_predict_agrees_with_the_slow_loop(name, crop, channels):
     net, faces = network(channels), random_faces(7)
