@@ -210,8 +210,8 @@ RECIPES: dict[str, dict[str, Any]] = {
         erase=0.1,
     ),
     "ckplus-finetune": dict(
-        about="CK+ from a FER2013 checkpoint (--init), by subject, with --model small: 96.5% of frames from"
-        " weights/small-labels.pt in 15 minutes of a busy core, 96.3% from weights/small.pt in 53 s on an H200",
+        about="CK+ from a FER2013 checkpoint (--init), by subject, with --model small from weights/small.pt: 96.6% of"
+        " frames, 97.3% with evaluate.py --views scales; 13 minutes of a core, 53 s of an H200",
         base="ckplus",
         epochs=6,
         optimizer="muon",
