@@ -73,7 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--margin", type=margin, metavar="X", help="added on each side of a box, as a fraction of it (default: 0.02)"
     )
     group = parser.add_argument_group("network")
-    group.add_argument("--views", default="scales", choices=VIEWS, help="crops whose logits are averaged; films: flip")
+    group.add_argument("--views", default="ten", choices=VIEWS, help="crops whose logits are averaged; films: flip")
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
     group = parser.add_argument_group("output")
     group.add_argument(

@@ -88,12 +88,12 @@ def test_the_sample_portrait(look, tmp_path, capsys, checkpoint):
     assert face["box"] == list(box)
     assert (image["width"], image["height"]) == (512, 600)
     assert image["image"] == PORTRAIT and image["checkpoint"] == str(checkpoint)
-    assert image["detector"] == CASCADE and image["views"] == "scales"
+    assert image["detector"] == CASCADE and image["views"] == "ten"
 
     # the same numbers, step by step
     classifier = load_classifier(checkpoint)
     crop = crop_face(picture, box, MARGIN)
-    p = predict(classifier.model, crop[None], make_views("scales", crop=44, mean=0.5, std=0.25)).softmax(1)[0]
+    p = predict(classifier.model, crop[None], make_views("ten", crop=44, mean=0.5, std=0.25)).softmax(1)[0]
     assert list(face["probabilities"]) == NAMES
     assert np.allclose(list(face["probabilities"].values()), p, atol=1e-5)
     assert face["prediction"] == NAMES[p.argmax()]
