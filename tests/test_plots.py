@@ -52,6 +52,15 @@ def test_confusion_matrix_is_readable_at_paper_size(width):
     assert title in {text.replace("\n", " ") for text in words(figure)}
 
 
+def test_a_title_is_not_broken_within_the_number_of_faces():
+    for views in ("center crop and mirror image", "three scales and mirror images"):
+        for split in ("data", "fold 3", "PublicTest"):
+            title = f"{split}, {views}: accuracy 98.06%, n = 981"
+            figure = confusion_matrix_figure(MATRIX, NAMES, title=title)
+            shown = next(text for text in words(figure) if "accuracy" in text)
+            assert "n = 981" in shown and shown.replace("\n", " ") == title
+
+
 def test_confusion_matrix_of_counts_alone():
     figure = confusion_matrix_figure(MATRIX.tolist(), NAMES, normalize=False)
     assert [t.get_text() for t in figure.axes[0].texts] == [str(count) for count in MATRIX.flat]

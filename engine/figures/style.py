@@ -76,7 +76,8 @@ def set_title(figure: Figure, title: str, size: float) -> None:
         return
     across = int(figure.get_figwidth() * 72 / (0.52 * size))
     title = drawable(title)
-    title = re.sub(r"\([^)]*\)", lambda found: found[0].replace(" ", "\u00a0"), title)  # remarks stay on one line
+    whole = r"\([^)]*\)|\bn = [\d,]+"  # a remark, and a number of faces, stays on one line
+    title = re.sub(whole, lambda found: found[0].replace(" ", "\u00a0"), title)
     lines = [line for part in title.split("\n") for line in textwrap.wrap(part, across) or [""]]
     figure.suptitle("\n".join(lines), size=size, parse_math=False)
 
