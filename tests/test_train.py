@@ -347,6 +347,31 @@ def test_two_processes_leave_one_runs_folder_and_say_what_each_takes(faces_file,
     assert log.count("epoch   1/1") == 1
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are listed by Linux")
+def test_the_groups_threads_have_ended_before_python_is_taken_down(faces_file, tmp_path):
+    """One that is left asks for Python's lock too late, which ends a finished run with SIGABRT, once in many."""
+    script = tmp_path / "counts.py"
+    script.write_text(
+        "import atexit, os, pathlib, sys\n"
+        "import train\n"
+        "atexit.register(lambda: os.write(1, f'{seen} {threads()}\\n'.encode()))  # the last that is called\n"
+        "from utils import distributed\n"
+        "def threads():\n"
+        "    names = [path.read_text().strip() for path in pathlib.Path('/proc/self/task').glob('*/comm')]\n"
+        "    return len([name for name in names if 'gloo' in name])\n"
+        "def meet(original=distributed.meet):\n"
+        "    original()\n"
+        "    global seen\n"
+        "    seen = threads() > 0\n"
+        "distributed.meet = meet\n"
+        "train.main(sys.argv[1:])\n"
+    )
+    flags = [*TINY, "--data", faces_file, "--output", tmp_path, "--epochs", "1", "--name", "x"]
+    done = torchrun(2, *flags, script=str(script))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("True 0\n") == 2, done.stdout
+
+
 def test_a_killed_process_ends_the_others_and_the_run_goes_on(faces_file, tmp_path):
     """The second process kills itself in the second epoch, as the system does where memory is short."""
     script = tmp_path / "dies.py"

@@ -1,5 +1,6 @@
 """Several processes, started by `torchrun`: who am I, wait for the others, tell them something."""
 
+import atexit
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +12,11 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 WAIT = timedelta(days=7)  # at a meeting point: one process may have far longer folds to train than another
-# Groups are not freed before the process ends. Freed with a DistributedDataParallel, a group waits for its thread while
-# it holds Python's lock, and that thread may wait for the lock.
+# A group is freed, its threads joined, after every DistributedDataParallel and before Python is taken down. Freed with
+# a network, it waits for its threads while it holds Python's lock, and they may wait for the lock; left to the end, a
+# thread that asks for the lock then ends the process with SIGABRT.
 KEPT: list[dist.ProcessGroup] = []
+atexit.register(KEPT.clear)
 PEER_IS_GONE = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")  # gloo's words
 
 
