@@ -26,6 +26,7 @@ from models.build import build_model
 from models.form import INPUTS, MOST_CLASSES, NEEDED, PREFIXES, is_weights
 
 NETWORKS = ("vgg11", "vgg13", "vgg16", "vgg19", "resnet18", "resnet34", "resnet50")
+TORCHVISION_HEADS = ("fc.weight", "classifier.6.weight")  # of ResNets and VGGs; timm has the former too
 FAINT = 1e-4  # variance of the first convolution's output by its weights' squares: 0.01 to 1, in LetheSec's below 1e-5
 
 
@@ -86,6 +87,13 @@ def adapt(raw: Mapping, path: str | Path) -> dict[str, Any] | None:
         return _bare(raw, path)
     form, raw = FORMS[name], {_text(key): value for key, value in raw.items()}
     tensors = clean(raw.get(form.key, raw), f"{path}: {form.key if form.key in raw else 'the file'}")
+    head = next((head for head in TORCHVISION_HEADS if head in tensors), None)
+    if head:
+        raise ValueError(
+            f"{path} holds a network of torchvision's form (its classifier is {head}), for pictures of 224 pixels;"
+            " those here, for faces of 48 pixels, differ in the first layers and the classifier. Give a checkpoint that"
+            " train.py wrote, or one of the older repositories that README.md names"
+        )
     network = architecture(tensors)
     if network is None and (bare := _bare(tensors, path)):
         return bare  # of a network that only this project has

@@ -7,6 +7,7 @@ import plain_networks as plain
 import pytest
 import python2
 import torch
+import torchvision
 
 from datasets.names import CKPLUS_CLASSES, FER2013_CLASSES
 from datasets.views import make_views
@@ -335,6 +336,16 @@ def test_weights_that_do_not_fit(tmp_path, vgg11, resnet18):
     assert "2 missing: classifier.weight, classifier.bias" in refused(path, {"net": headless})
     assert "input channels 1; networks of WuJie1010 have 3" in refused(path, {"net": resnet18})
     assert "input channels 3;" in refused(path, {"model_state_dict": vgg11})
+
+
+def test_torchvisions_networks_are_told_apart(tmp_path):
+    path = tmp_path / "resnet18-f37072fd.pth"
+    weights = torchvision.models.resnet18().state_dict()
+    assert "torchvision's form (its classifier is fc.weight)" in refused(path, weights)
+    seven = weights | {"fc.weight": torch.zeros(7, 512), "fc.bias": torch.zeros(7)}
+    assert "torchvision's form" in refused(path, {"model_state_dict": seven})
+    vgg = {"features.0.weight": torch.zeros(64, 3, 3, 3), "classifier.6.weight": torch.zeros(7, 4096)}
+    assert "(its classifier is classifier.6.weight), for pictures of 224 pixels" in refused(path, vgg)
 
 
 def test_things_that_are_no_such_weights(tmp_path):
