@@ -348,11 +348,24 @@ def test_two_processes_leave_one_runs_folder_and_say_what_each_takes(faces_file,
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are listed by Linux")
-def test_the_groups_threads_have_ended_before_python_is_taken_down(faces_file, tmp_path):
+@pytest.mark.parametrize(
+    "code",
+    [
+        "train.main(sys.argv[1:])\n",
+        "with distributed.processes():\n"
+        "    network = distributed.parallel(torch.nn.Linear(2, 2))\n"
+        "    network(torch.ones(1, 2)).sum().backward()\n"
+        "    distributed.meet()\n"
+        "    del network\n",
+    ],
+    ids=["train.py", "alone"],
+)
+def test_the_groups_threads_have_ended_before_python_is_taken_down(code, faces_file, tmp_path):
     """One that is left asks for Python's lock too late, which ends a finished run with SIGABRT, once in many."""
     script = tmp_path / "counts.py"
     script.write_text(
         "import atexit, os, pathlib, sys\n"
+        "import torch\n"
         "import train\n"
         "atexit.register(lambda: os.write(1, f'{seen} {threads()}\\n'.encode()))  # the last that is called\n"
         "from utils import distributed\n"
@@ -363,8 +376,7 @@ def test_the_groups_threads_have_ended_before_python_is_taken_down(faces_file, t
         "    original()\n"
         "    global seen\n"
         "    seen = threads() > 0\n"
-        "distributed.meet = meet\n"
-        "train.main(sys.argv[1:])\n"
+        "distributed.meet = meet\n" + code
     )
     flags = [*TINY, "--data", faces_file, "--output", tmp_path, "--epochs", "1", "--name", "x"]
     done = torchrun(2, *flags, script=str(script))

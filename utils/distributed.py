@@ -1,10 +1,12 @@
 """Several processes, started by `torchrun`: who am I, wait for the others, tell them something."""
 
 import atexit
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -12,11 +14,7 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 WAIT = timedelta(days=7)  # at a meeting point: one process may have far longer folds to train than another
-# A group is freed, its threads joined, after every DistributedDataParallel and before Python is taken down. Freed with
-# a network, it waits for its threads while it holds Python's lock, and they may wait for the lock; left to the end, a
-# thread that asks for the lock then ends the process with SIGABRT.
-KEPT: list[dist.ProcessGroup] = []
-atexit.register(KEPT.clear)
+KEPT: list[dist.ProcessGroup] = []  # until `free_groups`
 PEER_IS_GONE = ("Connection closed by peer", "Connection reset by peer", "Broken pipe")  # gloo's words
 
 
@@ -41,6 +39,7 @@ def processes() -> Iterator[None]:
     if world() == 1:
         yield
         return
+    import_module("torch.distributed.nn")  # later, its default arguments would keep the group that is there by then
     own_gpus = torch.cuda.device_count() >= int(os.environ.get("LOCAL_WORLD_SIZE", world()))
     backend = "cpu:gloo,cuda:nccl" if own_gpus else "gloo"  # NCCL refuses two processes on one GPU
     dist.init_process_group(backend, timeout=WAIT)
@@ -56,6 +55,18 @@ def processes() -> Iterator[None]:
         ) from None
     finally:
         dist.destroy_process_group()
+
+
+@atexit.register
+def free_groups() -> None:
+    """End the groups' threads, which free tensors and need Python's lock for that.
+
+    Later, when Python is being taken down, a thread that asks for the lock ends the process with SIGABRT. Earlier,
+    together with a DistributedDataParallel, a group waits for its threads while it holds the lock.
+    """
+    if KEPT:
+        gc.collect()
+        KEPT.clear()
 
 
 def from_first(value: Any) -> Any:
