@@ -87,13 +87,7 @@ def adapt(raw: Mapping, path: str | Path) -> dict[str, Any] | None:
         return _bare(raw, path)
     form, raw = FORMS[name], {_text(key): value for key, value in raw.items()}
     tensors = clean(raw.get(form.key, raw), f"{path}: {form.key if form.key in raw else 'the file'}")
-    head = next((head for head in TORCHVISION_HEADS if head in tensors), None)
-    if head:
-        raise ValueError(
-            f"{path} holds a network of torchvision's form (its classifier is {head}), for pictures of 224 pixels;"
-            " those here, for faces of 48 pixels, differ in the first layers and the classifier. Give a checkpoint that"
-            " train.py wrote, or one of the older repositories that README.md names"
-        )
+    _refuse_torchvision(tensors, path)
     network = architecture(tensors)
     if network is None and (bare := _bare(tensors, path)):
         return bare  # of a network that only this project has
@@ -176,6 +170,7 @@ def _bare(raw: Mapping, path: str | Path) -> dict[str, Any] | None:
     key = "model" if [key for key in NEEDED if key in raw] == ["model"] else "state_dict"
     weights = raw.get(key, raw)
     tensors = clean(weights, str(path)) if is_weights(weights) else {}
+    _refuse_torchvision(tensors, path)
     found = network_of(tensors)
     if found is None:
         return None
@@ -196,6 +191,16 @@ def _bare(raw: Mapping, path: str | Path) -> dict[str, Any] | None:
         f"{'classes of fer2013' if classes == 7 else 'no names of classes'}, {scale}, crop {inputs['crop']}, global"
         " pooling; what selected the epoch is not recorded",
     }
+
+
+def _refuse_torchvision(tensors: Mapping[str, torch.Tensor], path: str | Path) -> None:
+    head = next((head for head in TORCHVISION_HEADS if head in tensors), None)
+    if head:
+        raise ValueError(
+            f"{path} holds a network of torchvision's form (its classifier is {head}), which is for pictures of 224"
+            " pixels; those here are for faces of 48 pixels and built differently. Give a checkpoint that train.py"
+            " wrote, or one of the older repositories that README.md names"
+        )
 
 
 def clean(weights: Any, source: str) -> dict[str, torch.Tensor]:

@@ -344,8 +344,10 @@ def test_torchvisions_networks_are_told_apart(tmp_path):
     assert "torchvision's form (its classifier is fc.weight)" in refused(path, weights)
     seven = weights | {"fc.weight": torch.zeros(7, 512), "fc.bias": torch.zeros(7)}
     assert "torchvision's form" in refused(path, {"model_state_dict": seven})
+    gray = weights | {"conv1.weight": torch.zeros(64, 1, 7, 7)}
+    assert "torchvision's form" in refused(path, gray) and "torchvision's form" in refused(path, {"state_dict": gray})
     vgg = {"features.0.weight": torch.zeros(64, 3, 3, 3), "classifier.6.weight": torch.zeros(7, 4096)}
-    assert "(its classifier is classifier.6.weight), for pictures of 224 pixels" in refused(path, vgg)
+    assert "(its classifier is classifier.6.weight), which is for pictures of 224 pixels" in refused(path, vgg)
 
 
 def test_things_that_are_no_such_weights(tmp_path):
