@@ -65,7 +65,7 @@ def curves_figure(
         right.plot(epochs[best], 100 * val[best], "o", color=BLUE, markersize=6, markeredgecolor="white", label=label)
     for axes in (left, right):
         if axes.get_legend_handles_labels()[0]:
-            axes.legend(fontsize=8, loc="best", edgecolor="none", framealpha=0.9)
+            axes.legend(fontsize=8, loc="best", edgecolor="none", framealpha=0.9, handlelength=1.3, borderpad=0.2)
     set_title(figure, title, 9)
     return figure
 
