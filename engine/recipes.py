@@ -199,7 +199,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         val_views="ten",
     ),
     "ckplus": dict(
-        about="ResNet18 on CK+ from random weights",
+        about="ResNet18 on CK+ from random weights: 95.5% of frames by subject, in 82 minutes of two CPU cores",
         epochs=30,
         batch_size=64,  # 882 faces are 13 steps
         optimizer="muon",
