@@ -48,7 +48,8 @@ def build_parser() -> argparse.ArgumentParser:
         type=cli.file_path,
         metavar="DIR",
         help="where the files go (default: evaluation-<split>-<views> in the folder that has all checkpoints;"
-        f" without --checkpoint in runs/{BEST_WEIGHTS.stem} or runs/{WEIGHTS.stem})",
+        f" without --checkpoint in runs/{BEST_WEIGHTS.stem} or runs/{WEIGHTS.stem}; where that is a run of train.py, in"
+        " one of its name and -released)",
     )
     parser.add_argument(
         "--report", type=cli.file_path, metavar="HTML", help="also write everything as one page, this .html"
@@ -87,6 +88,8 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     if not checkpoints:
         weights = usual_weights(devices.pick_device(args.device).type)
         checkpoints, home = [weights], Path("runs") / weights.stem
+        if (home / "args.json").exists():  # a run of that name: its own evaluation must not be written over
+            home = home.with_name(f"{weights.stem}-released")
         cli.remark(f"checkpoint: {weights}, which comes with the project")
     setup = testing.load_setup(
         checkpoints,

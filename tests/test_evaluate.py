@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -383,6 +384,16 @@ def test_without_a_checkpoint_it_is_the_weights_of_the_project(place, tmp_path, 
         metrics["checkpoints"][0]["path"].endswith("weights/small.pt") and "small.pt, which" in capsys.readouterr().out
     )
     assert (tmp_path / "runs" / "small" / "evaluation-PrivateTest-center" / "metrics.json").exists()
+
+
+def test_the_weights_of_the_project_leave_a_run_of_their_name_alone(place, tmp_path, monkeypatch, no_figures):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(place / "run", tmp_path / "runs" / "small")
+    (tmp_path / "runs" / "small" / "args.json").write_text("{}")  # as train.py leaves it
+    before = sorted((tmp_path / "runs" / "small").rglob("*"))
+    evaluate.main(["--data", str(place / "fer2013.h5"), "--views", "center", "--device", "cpu"])
+    assert (tmp_path / "runs" / "small-released" / "evaluation-PrivateTest-center" / "metrics.json").exists()
+    assert sorted((tmp_path / "runs" / "small").rglob("*")) == before
 
 
 def test_the_weights_that_come_with_the_project():
