@@ -100,6 +100,8 @@ $ train.py --data data/synthetic.h5 --limit 0
 argument --limit: '0' is not a whole number above 0
 $ train.py --data data/synthetic.h5 --name done
 runs/done exists already; continue it with --resume runs/done, or choose another --name
+$ train.py --data data/synthetic.h5 --output other --name small
+other/small exists already with nothing but evaluations; remove it, or choose another --name
 $ train.py --data data/synthetic.h5 --name a/b
 --name 'a/b': a plain folder name is wanted; --output says where it is
 $ train.py --data data/synthetic.h5 --output notes.txt
@@ -427,6 +429,7 @@ def home(tmp_path_factory):
         for name, text in broken.items():
             Path("other", name).mkdir(parents=True)
             Path("other", name, "args.json").write_text(text)
+        Path("other/small/evaluation-PrivateTest-ten").mkdir(parents=True)
         Path("empty").mkdir()
         Path("void").touch()
         Path("notes.txt").write_text("some notes\n")

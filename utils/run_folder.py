@@ -41,6 +41,8 @@ def _is_taken(folder: Path) -> bool:
 def _way_on(folder: Path) -> str:
     """What can be done about a folder that is taken, besides taking another."""
     if not (folder / "args.json").is_file():
+        if folder.is_dir() and all(p.name.startswith("evaluation-") for p in folder.iterdir()):
+            return " with nothing but evaluations; remove it, or"
         return ";"
     if any(folder.rglob("*.pt")):
         return f"; continue it with --resume {folder}, or"
