@@ -10,11 +10,8 @@ from torch import nn
 
 from models.checkpoint import load_weights
 
-OF_DEVICE = (
-    "lr",
-    "fused",
-    "capturable",
-)  # settings of an optimizer that a checkpoint of another device does not change
+# settings of an optimizer that a checkpoint of another device does not change
+OF_DEVICE = ("lr", "fused", "capturable")
 
 
 class Average:

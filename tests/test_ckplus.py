@@ -612,3 +612,9 @@ def test_real_frame_folds_test_people_that_were_trained_on(real):
     folds, subjects = frame_folds(real.labels), real.extra["subject"]
     known = [np.isin(subjects[rows], np.delete(subjects, rows)) for rows in folds]
     assert np.concatenate(known).mean() == pytest.approx(0.633, abs=0.001)
+
+
+def test_real_frame_folds_never_train_on_a_tested_person_with_that_expression(real):
+    person_and_class = np.char.add(real.extra["subject"].astype(str), np.char.mod("-%d", real.labels))
+    for test in frame_folds(real.labels):
+        assert not np.isin(person_and_class[test], np.delete(person_and_class, test)).any()
