@@ -18,8 +18,7 @@ from matplotlib.figure import Figure
 from utils.files import replacing
 
 ENDINGS = (".png", ".pdf", ".svg")
-# blue and orange: Okabe and Ito, for all eyes
-BLUE, ORANGE, RED, GRAY = ("#0072b2", "#e69f00", "#b2182b", "#666666")
+BLUE, ORANGE, RED, GRAY = "#0072b2", "#e69f00", "#b2182b", "#666666"
 # Okabe and Ito's colours, which all eyes can tell apart; without yellow, which is pale on white
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 SMALLEST = 7  # points
