@@ -69,7 +69,7 @@ def set_title(figure: Figure, title: str, size: float) -> None:
     """Write the title above everything, in as many lines as its width needs."""
     if not title:
         return
-    across = int(figure.get_figwidth() * 72 / (0.52 * size))
+    across = int(figure.get_figwidth() * 72 / (0.56 * size))  # an em holds 1.8 letters
     title = drawable(title)
     whole = r"\([^)]*\)|\bn = [\d,]+"  # a remark, and a number of faces, stays on one line
     title = re.sub(whole, lambda found: found[0].replace(" ", "\u00a0"), title)
