@@ -19,7 +19,7 @@ from engine.annotate import detect
 from engine.explain import occlusion_map
 from engine.face_table import cells, faces_table
 from engine.figures import faces as face_figure
-from engine.figures.faces import AnnotatedImage, Face, how_many_fit, percent
+from engine.figures.faces import AnnotatedImage, Face, faces_figure, how_many_fit, percent
 from engine.predict import predict
 from models.build import build_model
 from models.checkpoint import load_classifier, save_checkpoint
@@ -273,6 +273,18 @@ def test_figures_have_a_largest_height():
     assert 40 < shown < 99 and how_many_fit(pictures[:shown]) == shown
     crowd = AnnotatedImage("x", np.zeros((9, 9, 3), np.uint8), 9, 9, [face] * 400)
     assert how_many_fit([crowd, crowd]) == 1
+
+
+@pytest.mark.parametrize("faces", [1, 2, 3, 6])
+def test_a_tall_photograph_is_as_high_as_its_faces(faces):
+    face = Face((0, 0, 9, 9), np.zeros((48, 48), np.uint8), np.array([0.2, 0.8]))
+    tall, flat = (
+        faces_figure([AnnotatedImage("x", np.zeros((h, 30, 3), np.uint8), 30, h, [face] * faces)], ["a", "b"], {})
+        for h in (300, 3)
+    )
+    photograph, first, last = (tall.axes[i].get_position() for i in (0, 1, -1))
+    assert tall.get_figheight() == flat.get_figheight()
+    assert (photograph.y0, photograph.y1) == pytest.approx((last.y0, first.y1))
 
 
 def test_a_long_folder_is_scored_whole_and_drawn_in_part(look, tmp_path, capsys, monkeypatch):

@@ -23,7 +23,7 @@ TILE = 1.8  # side of the crop, the map and the drawn face
 BETWEEN = 0.14
 NAMES, BARS, SHARES = 0.82, 1.5, 0.5  # the bars, and the text to their left and right
 ROW = TILE + 0.3  # from one face to the next below it
-PHOTO = {1: (3.2, TILE), 2: (4.2, 3.2), 5: (6.0, 5.0)}  # faces, from -> largest width and height of a photograph
+PHOTO = {1: 3.2, 2: 4.2, 5: 6.0}  # faces, from -> largest width of a photograph, which is no higher than they are
 TALLEST = 120  # at 200 dpi, matplotlib can draw about 300
 
 
@@ -122,13 +122,17 @@ def _rows(image: AnnotatedImage) -> int:
 def _tops(images: Sequence[AnnotatedImage]) -> np.ndarray:
     """Where each image begins, and where one more would; inches from the figure's top."""
     name = 0.2 if len(images) > 1 else 0.0
-    heights = [max(_photo_size(image)[1] + name, _rows(image) * ROW - (ROW - TILE)) for image in images]
+    heights = [max(_photo_size(image)[1] + name, _faces_height(image)) for image in images]
     return EDGE + HEADING + np.cumsum([0.0] + [height + GAP for height in heights])
 
 
+def _faces_height(image: AnnotatedImage) -> float:
+    return _rows(image) * ROW - (ROW - TILE)
+
+
 def _photo_size(image: AnnotatedImage) -> tuple[float, float]:
-    widest, tallest = [size for faces, size in PHOTO.items() if faces <= len(image.faces)][-1]
-    scale = min(widest / image.width, tallest / image.height)
+    widest = [width for faces, width in PHOTO.items() if faces <= len(image.faces)][-1]
+    scale = min(widest / image.width, _faces_height(image) / image.height)
     return max(0.1, image.width * scale), max(0.1, image.height * scale)
 
 
