@@ -8,9 +8,9 @@
     torchrun --nproc-per-node 4 train.py --dataset ckplus --recipe ckplus      folds side by side
 
 FER2013: Training is the train set and PublicTest selects the epoch; PrivateTest is left to evaluate.py. CK+: the
-last epoch of every fold counts. A run's folder (runs/<name>) gets log.txt, metrics.csv, curves.png, last.pt and
-best.pt, and in the end the ten-crop result: summary.json, predictions.csv, confusion_matrix.png. Folds and seeds are
-folders in it.
+last epoch of every fold counts. A run's folder (runs/<name>) gets args.json, env.json, log.txt, metrics.csv, last.pt
+and best.pt, and in the end curves.png and the ten-crop result: summary.json, predictions.csv, confusion_matrix.png.
+Folds and seeds are folders in it.
 """
 
 import argparse
@@ -60,7 +60,12 @@ def build_parser() -> argparse.ArgumentParser:
         "--output", type=file_path, default=Path("runs"), metavar="DIR", help="where run folders are made"
     )
     parser.add_argument("--name", help="name of the run folder (default: made of data set, model, recipe and seed)")
-    parser.add_argument("--resume", type=file_path, metavar="DIR", help="run folder to continue, with its own options")
+    parser.add_argument(
+        "--resume",
+        type=file_path,
+        metavar="DIR",
+        help="run folder to continue, with its own options; --data, --device, --compile and --epochs may be changed",
+    )
     parser.add_argument("--init", type=file_path, metavar="CKPT", help="checkpoint whose weights training starts from")
     parser.add_argument(
         "--seed", type=non_negative_int, default=0, help="seed for initial weights, data order and augmentation"
@@ -73,7 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, help="torch.compile (default: on a GPU)")
     parser.add_argument(
-        "--deterministic", action="store_true", help="the same bits in every run on the same GPU, which costs speed"
+        "--deterministic", action="store_true", help="deterministic kernels, for the same bits on the same GPU; slower"
     )
     group = parser.add_argument_group("protocol")
     group.add_argument(

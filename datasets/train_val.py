@@ -15,9 +15,8 @@ from datasets.storage import FaceSet, Split
 class TrainVal:
     """What one network is trained and validated on.
 
-    train_pixels uint8 (N, 48, 48); train_targets labels int64 (N,), or probabilities (N, classes), which are the soft
-    targets of the file where it has such. Of a k-fold run
-    `val` is the tested fold.
+    train_pixels uint8 (N, 48, 48); train_targets labels int64 (N,), or probabilities (N, classes): the file's soft
+    targets, or predictions mixed into the labels (`soften`). Of a k-fold run `val` is the tested fold.
     """
 
     dataset: str

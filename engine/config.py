@@ -77,12 +77,13 @@ class RunConfig:
 def add_recipe_flags(parser: argparse.ArgumentParser) -> None:
     """A flag for every field, in groups; a flag that is not given leaves nothing in the namespace."""
     groups: dict[str, argparse._ArgumentGroup] = {}
+    usual = make_recipe("default")
     for f in fields(Recipe):
         name = f.metadata["group"]
         if name not in groups:
-            groups[name] = parser.add_argument_group(f"{name} (defaults: the recipe's; shown: those of Recipe)")
+            groups[name] = parser.add_argument_group(f"{name} (in brackets: what the recipe default has)")
         flag = "--" + f.name.replace("_", "-")
-        help = f"{f.metadata['help']} [{f.default}]".replace("%", "%%")
+        help = f"{f.metadata['help']} [{getattr(usual, f.name)}]".replace("%", "%%")
         if isinstance(f.default, bool):
             kwargs: dict[str, Any] = {"action": argparse.BooleanOptionalAction}
         else:

@@ -83,7 +83,7 @@ class Recipe:
 # the fields that differ from that one's. Without a base, those that differ from Recipe's defaults.
 RECIPES: dict[str, dict[str, Any]] = {
     "default": dict(
-        about="ResNet18 for FER2013 on a GPU: 71.6% on PublicTest, in 1.7 minutes of an H200 that four runs shared",
+        about="ResNet18 for FER2013 on a GPU: 71.6% on PublicTest, in 1.7 minutes of an H200 shared by up to four runs",
         batch_size=256,
         optimizer="muon",
         lr=0.02,
@@ -222,7 +222,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         mixup=0.2,
     ),
     "demo": dict(
-        about="the network for CPUs on drawn faces: two minutes on two cores with bfloat16, eleven without",
+        about="the network for CPUs on drawn faces: two or three minutes on two cores with bfloat16, eleven without",
         base="small",
         epochs=10,
         lr=0.05,

@@ -27,7 +27,7 @@ BUILDERS = {
 
 
 def build_model(name: str, num_classes: int = 7, in_channels: int = 1, **kwargs: Any) -> nn.Module:
-    """Return a freshly initialised network: (n, in_channels, h, w) float -> (n, num_classes) logits, 40 <= h, w.
+    """Return a freshly initialised network: (n, in_channels, h, w) float -> (n, num_classes) logits, 32 <= h, w.
 
     Keyword arguments for the project's own networks: `dropout` (0..1, before the classifier) and `pool` ("global", or
     for the ResNets and VGGs "avg4", the 4x4 pooling of older FER2013 repositories). For timm they are handed to
