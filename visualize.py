@@ -133,7 +133,7 @@ def visualize(args: argparse.Namespace) -> list[dict[str, Any]]:
     if len(shown) < len(with_faces):
         note(f"the figure shows the first {len(shown)} of {len(with_faces)} images")
     below = f"{classifier.info.get('model_name', 'network')}, trained on {classifier.dataset}, {VIEWS[args.views]}"
-    if args.explain:
+    if args.explain and shown:
         shown = annotate.explain(classifier, shown, args.explain)
         below += f"; {EXPLANATIONS[args.explain]}"
     if shown:

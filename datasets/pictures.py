@@ -56,7 +56,7 @@ def load_image(path: str | Path) -> np.ndarray:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's remarks on damaged metadata are no concern here
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=_formats()) as image:
+            with Image.open(path, formats=formats()) as image:
                 return _to_rgb(ImageOps.exif_transpose(image))
     except (PermissionError, MemoryError):
         raise
@@ -70,7 +70,7 @@ def load_image(path: str | Path) -> np.ndarray:
 
 
 @functools.cache
-def _formats() -> list[str]:
+def formats() -> list[str]:
     """Pillow's names of the formats that are opened; a page of PostScript would start another program."""
     _reads_heif()
     Image.init()

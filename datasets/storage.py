@@ -22,6 +22,7 @@ from utils.files import replacing
 
 FORMAT_VERSION = 1
 SIDE = 48
+LONGEST_TEXT = 200  # letters of a subject's or sequence's name
 COLUMNS = ("subject", "sequence")  # of strings; whatever else a file has beside its faces is not read
 FLAT_OR_SQUARE = {(SIDE, SIDE), (SIDE * SIDE,), (SIDE, SIDE, 1), (1, SIDE, SIDE)}
 
@@ -147,7 +148,11 @@ def _identity(path: Path, file: h5py.File, there: list[str]) -> tuple[str, tuple
         if not isinstance(names, list):
             raise ValueError(f"{path}: class_names is {names!r}, not a list with a name for every class")
         check_class_names(path, names)
-        return str(read_attribute(path, file, "dataset", "unknown")), tuple(names)
+        dataset = read_attribute(path, file, "dataset", "unknown")
+        plain = isinstance(dataset, str) and dataset.strip() and dataset.isprintable() and dataset != ".."
+        if not plain or Path(dataset).name != dataset:
+            raise ValueError(f"{path}: its dataset is {repr(dataset)[:60]}, which cannot be the name of a data set")
+        return dataset, tuple(names)
     if set(there) <= set(SPLITS) or there == ["data"]:
         dataset = "ckplus" if there == ["data"] else "fer2013"
         return dataset, CLASS_NAMES[dataset]
@@ -170,8 +175,21 @@ def _read_split(path: Path, file: h5py.File, name: str, class_names: Sequence[st
             if h5py.check_string_dtype(values.dtype) is None:
                 raise ValueError(f"{path}: {name}_{column} is {_what(values)}, not text; {remake(path)}")
             _check_column(path, name, column, values, len(labels))
-            extra[column] = np.asarray(values.asstr(errors="replace")[()], dtype=str)
+            extra[column] = _read_texts(path, f"{name}_{column}", values)
     return _checked(path, name, Split(pixels[()], labels[()], extra, soft), class_names)
+
+
+def _read_texts(path: Path, key: str, values: h5py.Dataset) -> np.ndarray:
+    """A few at a time: how long texts are, HDF5 says only when they are read."""
+    texts, step = [], 16
+    for start in range(0, len(values), step):
+        texts += list(values.asstr(errors="replace")[start : start + step])
+        longest = max(map(len, texts[-step:]))
+        if longest > LONGEST_TEXT:
+            raise ValueError(
+                f"{path}: {key} has a text of {longest} letters; {LONGEST_TEXT} is the most; {remake(path)}"
+            )
+    return np.array(texts, dtype=str)
 
 
 def _checked(path: Path, name: str, split: Split, class_names: Sequence[str]) -> Split:

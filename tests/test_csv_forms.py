@@ -108,6 +108,14 @@ def test_an_empty_cell_is_no_cut_off_file(tmp_path, capsys):
     assert "row 41 (line 42): Usage is '', not one of" in refused(capsys, tmp_path / "fer2013.csv", tmp_path / "f.h5")
 
 
+@pytest.mark.parametrize("header", ["emotion,pixels,Usage", "pixels,Usage,emotion"])
+def test_a_last_cell_that_no_row_has_is_named(tmp_path, capsys, header):
+    rows = [[dict(zip(HEADER.split(","), row, strict=True))[name] for name in header.split(",")[:2]] for row in ROWS]
+    (tmp_path / "fer2013.csv").write_bytes(official(rows, header))
+    error = refused(capsys, tmp_path / "fer2013.csv", tmp_path / "f.h5")
+    assert header.split(",")[2] in error
+
+
 # ---- where the file lies ----
 
 

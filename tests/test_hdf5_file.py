@@ -236,6 +236,20 @@ def test_every_array_that_is_read_is_checked(tmp_path, column):
     assert f"Training_{column} is a link to {other}" in refusal(path)
 
 
+@pytest.mark.parametrize("name", ["/tmp/x", "../x", "..", "", "a\x1b[31m", "a\nb"])
+def test_a_data_set_is_not_called_like_a_place_or_an_escape(tmp_path, name):
+    path = write(tmp_path / "f.h5")
+    with h5py.File(path, "a") as file:
+        file.attrs["dataset"] = name
+    assert "cannot be the name of a data set" in refusal(path)
+
+
+def test_one_long_text_does_not_make_all_of_them_long(tmp_path):
+    texts = np.array(["S1", "S2", "S3", "x" * 100_000], object)
+    path = write(tmp_path / "f.h5", Training_subject=texts)
+    assert "Training_subject has a text of 100000 letters; 200 is the most" in refusal(path)
+
+
 def test_noise_in_a_file_never_ends_in_a_traceback(tmp_path):
     """Whatever byte is wrong: the faces are read, or one line says that they cannot be."""
     write_faces(

@@ -194,6 +194,13 @@ def test_predictions_there_and_back(tmp_path):
     assert [file.name for file in path.parent.iterdir()] == ["predictions.csv"]
 
 
+def test_somebody_may_be_called_what_pandas_takes_for_nothing(tmp_path):
+    y, p = fake(6)
+    people = np.array(["NA", "None", "null", "nan", "n/a", "NULL"])
+    write_predictions(tmp_path / "p.csv", np.arange(6), y, p, NAMES, {"subject": people})
+    assert read_predictions(tmp_path / "p.csv").extra["subject"].tolist() == people.tolist()
+
+
 def test_predictions_refuse_to_be_written(tmp_path):
     y, p = fake(4)
     for kwargs, message in (

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -270,6 +271,34 @@ def test_bad_image_costs_only_itself_and_is_named(tmp_path, capsys):
     (source / "train" / "Surprise").rename(source / "train" / "Contempt")
     (source / "train" / "Contempt" / "Training_1.png").write_bytes(good)
     assert f"{source / 'train' / 'Contempt'} is no class of FER2013" in refused(capsys, source, output)
+
+
+@pytest.mark.parametrize("dataset", ["fer2013", "ckplus"])
+def test_a_page_that_is_called_a_picture_starts_no_program(tmp_path, monkeypatch, dataset):
+    """Pillow hands PostScript to Ghostscript, whatever the file is called."""
+    ghostscript = tmp_path / "bin" / "gs"
+    ghostscript.parent.mkdir()
+    ghostscript.write_text(f"#!/bin/sh\ntouch {tmp_path / 'started'}\n")
+    ghostscript.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{ghostscript.parent}:{os.environ['PATH']}")
+    page = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 48 48\n%%EndComments\nshowpage\n"
+    path = tmp_path / ("train/happy/x.png" if dataset == "fer2013" else "CK+48/happy/S010_004_00000017.png")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(page)
+    with pytest.raises(SystemExit):
+        preprocess(tmp_path / path.relative_to(tmp_path).parts[0], tmp_path / "f.h5", "--dataset", dataset)
+    assert not (tmp_path / "started").exists()
+
+
+def test_a_picture_of_400_megapixels_is_left_out(tmp_path, capsys):
+    source, output = fill_folder(tmp_path / "images", FOLDERS["nouns"], n=7), tmp_path / "f.h5"
+    bad = source / "train" / "Surprise" / "Training_005.png"
+    content = bytearray(bad.read_bytes())
+    content[16:24] = (20_000).to_bytes(4, "big") * 2  # PNG's width and height
+    content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
+    bad.write_bytes(content)
+    preprocess(source, output)
+    assert f"are left out: {bad} cannot be read" in capsys.readouterr().out
 
 
 def test_folder_without_images_is_refused(tmp_path, capsys):

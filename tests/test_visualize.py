@@ -151,6 +151,7 @@ def test_a_scene_without_a_face_is_not_one(look, tmp_path, capsys):
     assert image["faces"] == [] == json.loads((tmp_path / "out.json").read_text())[0]["faces"]
     assert err == f"{scene}: no face found, --detect off takes the whole for one\n"
     assert re.search(r"^scene.png +- +no face$", out, re.M) and "no face, so no figure" in out
+    assert look("--image", scene, explain="--explain=gradcam")[0]["faces"] == []
     first, second = look("--image", scene, face_file(tmp_path / "face.png"))
     assert first["faces"] == [] and len(second["faces"]) == 1 and (tmp_path / "out.png").exists()
 

@@ -136,7 +136,8 @@ def _row_by_row(
     columns = {column for _, _, (column, _) in faults}
     if len(faults) == len(numbered) > 1 and len(columns) == 1 and columns < set(COLUMNS):
         (column,) = columns
-        texts = [fields[places[COLUMNS.index(column)]] for _, fields in numbered]
+        place = places[COLUMNS.index(column)]
+        texts = [fields[place] if place < len(fields) else b"" for _, fields in numbered]
         raise ValueError(f"{name}: {column_fault(column, texts, _shown)}")
     line, row, (_, fault) = faults[0]
     raise ValueError(f"{name}: row {row} (line {line}): {fault}; {REPAIR}")

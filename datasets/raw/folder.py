@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from datasets.names import FER2013_CLASSES
-from datasets.pictures import picture_endings
+from datasets.pictures import formats, picture_endings
 from datasets.raw.tree import Picture, find_tree, left_out
 from datasets.raw.words import EMOTIONS, class_of
 
@@ -69,9 +69,9 @@ def _label(picture: Picture) -> int:
 def _read_image(path: Path) -> np.ndarray:
     """(48, 48) uint8, gray."""
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=formats()) as image:
             if image.size != (SIDE, SIDE):
                 raise ValueError(f"{path} is {image.width}x{image.height}, not 48x48 as FER2013's own")
             return np.asarray(image.convert("L"))
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
         raise ValueError(f"{path} cannot be read as an image") from error

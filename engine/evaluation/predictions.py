@@ -86,17 +86,7 @@ def read_predictions(path: str | Path) -> Predictions:
         raise ValueError(f"{path} is a folder; give the predictions.csv of a run or of evaluate.py")
     if not path.stat().st_size:
         raise ValueError(f"{path} is empty; make it again: python evaluate.py --checkpoint PATH")
-    try:
-        text, separator, before = read_table(path, FACE_COLUMNS)  # a spreadsheet may have saved it
-        header = next(csv.reader(io.StringIO(text), delimiter=separator), [])
-        decimal = "," if separator != "," and re.search(r"\d,\d", text) else "."
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # rows that are longer than the header
-            types = {"subject": str, "sequence": str}
-            table = pd.read_csv(io.StringIO(text), sep=separator, decimal=decimal, dtype=types, index_col=False)
-    except (ValueError, csv.Error, pd.errors.ParserWarning) as error:  # pandas' parser errors are ValueErrors too
-        raise ValueError(f"{path} is not a predictions.csv ({str(error).strip().splitlines()[0][:200]})") from None
-    _check_header(path, header)
+    table, before = _read_csv(path)
     missing = [name for name in FACE_COLUMNS if name not in table]
     names = tuple(name for name in table if name not in FACE_COLUMNS + GROUP_COLUMNS)
     if missing or not names:
@@ -133,6 +123,30 @@ def read_predictions(path: str | Path) -> Predictions:
         probabilities=probabilities,
         extra={name: table[name].to_numpy() for name in GROUP_COLUMNS if name in table},
     )
+
+
+def _read_csv(path: Path) -> tuple[pd.DataFrame, int]:
+    """The table, and how many lines stand before its header; ValueError where it is none."""
+    try:
+        text, separator, before = read_table(path, FACE_COLUMNS)  # a spreadsheet may have saved it
+        header = next(csv.reader(io.StringIO(text), delimiter=separator), [])
+        decimal = "," if separator != "," and re.search(r"\d,\d", text) else "."
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # rows that are longer than the header
+            types = {"subject": str, "sequence": str}
+            table = pd.read_csv(
+                io.StringIO(text),
+                sep=separator,
+                decimal=decimal,
+                dtype=types,
+                index_col=False,
+                keep_default_na=False,  # somebody may be called NA
+                na_values=[""],
+            )
+    except (ValueError, csv.Error, pd.errors.ParserWarning) as error:  # pandas' parser errors are ValueErrors too
+        raise ValueError(f"{path} is not a predictions.csv ({str(error).strip().splitlines()[0][:200]})") from None
+    _check_header(path, header)
+    return table, before
 
 
 def _check_header(path: Path, names: Sequence[str]) -> None:
