@@ -15,6 +15,13 @@ CLASS_NAMES = {
     "synthetic-ckplus": CKPLUS_CLASSES,
 }
 DATASETS = tuple(CLASS_NAMES)
+OTHER_LABELS = {"ferplus": "fer2013", "ckextended": "ckplus"}  # sets whose faces are those of another one
+
+
+def same_faces(dataset: str | None, other: str | None) -> bool:
+    """Whether two data sets are of the same faces, whatever the labels."""
+    return OTHER_LABELS.get(dataset, dataset) == OTHER_LABELS.get(other, other)
+
 
 # Columns of predictions.csv beside one for each class, so no class is called like one of them
 FACE_COLUMNS = ("index", "label", "prediction")

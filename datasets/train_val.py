@@ -1,7 +1,9 @@
 """Train set and validation set: of an ordinary run, or of every fold of a k-fold run."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -23,6 +25,7 @@ class TrainVal:
     class_names: tuple[str, ...]
     train_pixels: np.ndarray
     train_targets: np.ndarray
+    train_labels: np.ndarray  # (N,) int64, also where the targets are soft
     train_index: np.ndarray  # rows in the file's split
     val: Split
     val_index: np.ndarray
@@ -37,6 +40,16 @@ class TrainVal:
     def selects(self) -> bool:
         """Whether the validation set selects the epoch; otherwise the last one counts."""
         return self.select_on == self.val_name
+
+    @cached_property
+    def train_sha256(self) -> str:
+        """Of what is trained on: which faces, and their targets."""
+        return _digest(self.train_index, self.train_targets)
+
+    @cached_property
+    def val_sha256(self) -> str:
+        """Of what is validated on: which faces, and their labels."""
+        return _digest(self.val_index, self.val.pixels, self.val.labels)
 
     @property
     def how_selected(self) -> str:
@@ -145,22 +158,23 @@ def soften(
             f"the soft targets' classes are {', '.join(names)}, the faces' {', '.join(data.class_names)}; give"
             " predictions of these faces"
         )
-    rows = np.full(max(index.max(initial=0), data.train_index.max()) + 1, -1)
-    rows[index] = np.arange(len(index))
+    rows = np.full(data.train_index.max() + 1, -1)
+    there = np.flatnonzero(index < len(rows))
+    rows[index[there]] = there
     rows = rows[data.train_index]
     if (rows < 0).any():
         raise ValueError(
             f"{(rows < 0).sum()} of the {len(rows)} training faces have no soft target; give predictions of all of"
             " them: evaluate.py --split Training"
         )
-    targets = data.train_targets
-    targets = np.eye(len(names), dtype=np.float32)[targets] if targets.ndim == 1 else targets
-    others = (labels[rows] != targets.argmax(1)).sum()
+    others = (labels[rows] != data.train_labels).sum()
     if others:
         raise ValueError(
             f"{others} of the {len(rows)} training faces have another label in the soft targets' file; give"
             " predictions of these faces"
         )
+    targets = data.train_targets
+    targets = np.eye(len(names), dtype=np.float32)[targets] if targets.ndim == 1 else targets
     return replace(data, train_targets=((1 - weight) * targets + weight * probabilities[rows]).astype(np.float32))
 
 
@@ -179,6 +193,7 @@ def limited(data: TrainVal, count: int | None) -> TrainVal:
         data,
         train_pixels=data.train_pixels[rows],
         train_targets=data.train_targets[rows],
+        train_labels=data.train_labels[rows],
         train_index=data.train_index[rows],
     )
 
@@ -192,6 +207,7 @@ def _train_val(
         class_names=faces.class_names,
         train_pixels=trained.pixels[train_rows],
         train_targets=(trained.labels if trained.soft is None else trained.soft)[train_rows],
+        train_labels=trained.labels[train_rows],
         train_index=train_rows,
         val=Split(
             tested.pixels[test_rows],
@@ -203,6 +219,13 @@ def _train_val(
         data_sha256=trained.sha256,
         select_on=select_on,
     )
+
+
+def _digest(*arrays: np.ndarray) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()
 
 
 def _others(rows: np.ndarray, count: int) -> np.ndarray:

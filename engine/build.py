@@ -1,6 +1,6 @@
 """What a fit needs, built from its configuration: the faces, the network, the optimizer. Writes nothing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from shlex import quote
@@ -12,7 +12,7 @@ from torch import nn
 
 from datasets.augment import Augment
 from datasets.loader import Batch, FaceLoader
-from datasets.names import FOLDS
+from datasets.names import FOLDS, same_faces
 from datasets.storage import read_faces
 from datasets.train_val import TrainVal, limited, soften, train_val_of_run, without_soft
 from datasets.views import make_views
@@ -129,9 +129,23 @@ def build_network(config: RunConfig, data: TrainVal) -> tuple[nn.Module, str, li
     seed_torch(config.seed)
     recipe = config.recipe
     model = build_model(recipe.model, len(data.class_names), dropout=recipe.dropout, pool=recipe.pool)
-    if config.init:
-        return model, *start_from(model, config.init, data.class_names)
-    return model, "starts from random weights", []
+    if not config.init:
+        return model, "starts from random weights", []
+    said, ancestors = start_from(model, config.init, data.class_names)
+    if data.fold:
+        check_unseen(config, data, ancestors)
+    return model, said, ancestors
+
+
+def check_unseen(config: RunConfig, data: TrainVal, ancestors: Sequence[Mapping[str, Any]]) -> None:
+    """ValueError where a fold would start from weights that have seen the faces that it tests."""
+    own = {"number": data.fold, "folds": data.folds, "protocol": config.protocol}
+    for ancestor in ancestors:
+        if same_faces(ancestor["dataset"], data.dataset) and ancestor.get("fold") != own:
+            raise ValueError(
+                f"--init {config.init}: {ancestor['path']} was trained on {ancestor['dataset']}, so it has seen faces"
+                f" that fold {data.fold} tests; start from another data set's checkpoint, or leave --init out"
+            )
 
 
 def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

@@ -152,7 +152,15 @@ def resumed_config(args: argparse.Namespace, said: set[str]) -> tuple[RunConfig,
             )
         kept = replace(kept, recipe=replace(kept.recipe, epochs=args.epochs))
         check_recipe(kept.recipe)
+        done = max((_count_epochs(path) for path in folder.rglob("metrics.csv")), default=0)
+        if args.epochs < done:
+            raise ValueError(f"--epochs {args.epochs}: the run in {folder} has done {done} already; give more")
     return replace(kept, **{name: getattr(args, name) for name in said - {"epochs"}}), kept
+
+
+def _count_epochs(metrics: Path) -> int:
+    """Rows of a metrics.csv."""
+    return max(0, metrics.read_text(encoding="utf-8", errors="replace").count("\n") - 1)
 
 
 def _checked(kind: type, values: dict[str, Any], path: Path) -> Any:

@@ -15,6 +15,13 @@ from engine.state import TrainState
 from models.checkpoint import FORMAT_VERSION, load_checkpoint, save_checkpoint
 
 SAVE_SHARE = 0.05  # last.pt is written after an epoch, unless that would cost more than this part of the time
+# Digests in a checkpoint, and what is to be said where the present one is another
+CHANGED = {
+    "data_sha256": "{data} holds other faces than those that {last} was trained on",
+    "train_sha256": "{last} was trained on others of the faces in {data}, or with other targets; has the file of its"
+    " --soft-targets been written anew?",
+    "val_sha256": "{data} holds other faces to validate on, or puts others aside for it, than when {last} was written",
+}
 
 
 class CheckpointWriter:
@@ -32,10 +39,14 @@ class CheckpointWriter:
         self.saved, self.cost = time.monotonic(), 0.0  # when last.pt was written, and how long that took
 
     def load_last(self, state: TrainState, data: Path) -> None:
-        """Take the state over from last.pt; ValueError where that was trained on other faces than those in `data`."""
+        """Take the state over from last.pt; ValueError where that was trained on other faces than those in `data`.
+
+        Or with other targets, or validated on other faces; what an older version did not write is not compared.
+        """
         checkpoint = load_checkpoint(self.last)
-        if checkpoint.get("data_sha256", self.about["data_sha256"]) != self.about["data_sha256"]:
-            raise ValueError(f"{data} holds other faces than those that {self.last} was trained on")
+        for name, fault in CHANGED.items():
+            if checkpoint.get(name, self.about[name]) != self.about[name]:
+                raise ValueError(fault.format(data=data, last=self.last))
         state.load_state_dict(checkpoint, str(self.last))
         self.about["ancestors"] = checkpoint.get("ancestors", [])
 
@@ -105,5 +116,7 @@ def about_checkpoint(config: RunConfig, data: TrainVal, ancestors: list[dict[str
         "val_views": recipe.val_views,
         "fold": data.fold and {"number": data.fold, "folds": data.folds, "protocol": config.protocol},
         "data_sha256": data.data_sha256,
+        "train_sha256": data.train_sha256,
+        "val_sha256": data.val_sha256,
         "ancestors": ancestors,
     }

@@ -22,7 +22,7 @@ FORMAT_VERSION = 1
 SUFFIXES = (".pt", ".pth", ".safetensors", ".t7", ".t8", ".tar")  # of files that a folder is asked for
 NAMED = 8  # tensors that an error names of each kind
 ABOUT = ("model_name", "recipe", "epoch", "best", "select_on", "val_views", "fold")  # of the weights, where known
-ABOUT += ("origin", "ancestors", "data_sha256")
+ABOUT += ("origin", "ancestors", "data_sha256", "val_sha256", "options")
 
 
 @dataclass
@@ -135,7 +135,7 @@ def start_from(model: nn.Module, path: str | Path, class_names: Sequence[str]) -
     all see the same gray face, is summed where the network has one.
 
     Returns what was done, for the log, and the checkpoints that the weights come from, the oldest first: path,
-    dataset, selected_on.
+    dataset, selected_on, fold.
     """
     state = load_checkpoint(path)
     tensors = dict(state.get("ema") or state["model"])
@@ -166,13 +166,18 @@ def start_from(model: nn.Module, path: str | Path, class_names: Sequence[str]) -
     except ValueError as error:
         raise ValueError(f"{error}; give --init with the --model of its checkpoint") from None
     ancestor = {"path": str(path), "dataset": state["dataset"], "selected_on": selected_on(state)}
+    ancestor["fold"] = state.get("fold")
     return said, [*state.get("ancestors", []), ancestor]
 
 
 def selected_on(checkpoint: Mapping[str, Any]) -> str | None:
-    """The split that selected the epoch whose weights a checkpoint holds, LAST_EPOCH, or None where nobody knows."""
-    best = checkpoint.get("best")
-    if isinstance(best, dict) and "epoch" in best and best["epoch"] != checkpoint.get("epoch"):
+    """The split that selected the epoch whose weights a checkpoint holds, LAST_EPOCH, or None where nobody knows.
+
+    A split that steers the learning rate has selected the last epoch too.
+    """
+    best, options = checkpoint.get("best"), checkpoint.get("options") or {}
+    last = isinstance(best, dict) and "epoch" in best and best["epoch"] != checkpoint.get("epoch")
+    if last and options.get("schedule") != "plateau":
         return LAST_EPOCH
     return checkpoint.get("select_on")
 
@@ -229,9 +234,12 @@ def check_network(state: dict[str, Any], path: str | Path) -> None:
     Needs no memory for the network, whose size the file might have made up.
     """
     tensors = state.get("ema") or state["model"]
-    of_timm = state["model_name"].startswith("timm:")  # some of which cannot be built on the meta device
-    with torch.device("cpu" if of_timm else "meta"):
-        check_fit(_build(state), tensors, f"{path} ({state['model_name']})")
+    try:
+        with torch.device("meta"):
+            network = _build(state)
+    except RuntimeError:  # some of timm's cannot be built there
+        network = _build(state)
+    check_fit(network, tensors, f"{path} ({state['model_name']})")
     check_finite(tensors, str(path))
 
 

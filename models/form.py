@@ -101,13 +101,23 @@ def _is_fold(value: Any) -> bool:
     )
 
 
+def _is_options(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        _is_text(key) and (value is None or type(value) is bool or _is_number(value) or _is_text(value))
+        for key, value in value.items()
+    )
+
+
 def _is_ancestors(value: Any) -> bool:
     if not isinstance(value, list) or len(value) > 1000:
         return False
     return all(
         isinstance(row, dict)
-        and row.keys() == {"path", "dataset", "selected_on"}
-        and all(text is None or (isinstance(text, str) and len(text) < 5000) for text in row.values())
+        and row.keys() - {"fold"} == {"path", "dataset", "selected_on"}
+        and all(
+            text is None or (isinstance(text, str) and len(text) < 5000) for key, text in row.items() if key != "fold"
+        )
+        and (row.get("fold") is None or _is_fold(row["fold"]))
         for row in value
     )
 
@@ -136,10 +146,11 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "epoch": (_or_none(_is_number), "a number or None"),
     "best": (_or_none(_is_best), "a dict of numbers or None"),
     "fold": (_or_none(_is_fold), "a dict of number, folds and protocol, or None"),
-    "ancestors": (_is_ancestors, "a list of path, dataset and selected_on"),
+    "options": (_or_none(_is_options), "a dict of numbers and texts, or None"),
+    "ancestors": (_is_ancestors, "a list of path, dataset, selected_on and fold"),
     **{
         key: (_or_none(_is_text), "a line of text or None")
-        for key in ("recipe", "select_on", "val_views", "origin", "data_sha256")
+        for key in ("recipe", "select_on", "val_views", "origin", "data_sha256", "train_sha256", "val_sha256")
     },
 }
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from datasets.duplicates import twin_mask
-from datasets.names import DATASETS
+from datasets.names import DATASETS, same_faces
 from datasets.storage import FaceSet, Split, read_faces
 from datasets.train_val import train_val_folds
 from engine.config import read_config
@@ -185,11 +185,16 @@ def predict_split(setup: EvalSetup) -> SplitPredictions:
     by_fold: dict[tuple, list[Classifier]] = {}
     for classifier in setup.classifiers:
         by_fold.setdefault(tuple(classifier.info["fold"].values()), []).append(classifier)
+    kinds = {(folds, protocol): group[0].path for (_, folds, protocol), group in by_fold.items()}
+    if len(kinds) > 1:
+        found = ", ".join(f"{path} of {folds} by {protocol}" for (folds, protocol), path in kinds.items())
+        raise ValueError(f"these folds are not the same faces ({found}); test each k-fold run on its own")
     index, parts, numbers = [], [], []
     for (number, folds, protocol), group in by_fold.items():
         own = train_val_folds(setup.faces, folds, protocol)[number - 1]
         for classifier in group:
-            if classifier.info.get("data_sha256", own.data_sha256) != own.data_sha256:
+            kept = (classifier.info.get(name) or getattr(own, name) for name in ("data_sha256", "val_sha256"))
+            if tuple(kept) != (own.data_sha256, own.val_sha256):
                 raise ValueError(
                     f"{classifier.path} was trained on other faces than those of {setup.split} here, so it is not known"
                     " which of these it has seen; give --data with the file that it was trained on"
@@ -233,8 +238,8 @@ def describe(classifier: Classifier) -> dict[str, Any]:
 
 
 def _selected_on(checkpoints: Sequence[dict[str, Any]], dataset: str) -> str | None:
-    """Every split that selected one of the checkpoints, or one that its weights come from and is of this data set."""
+    """Every split that selected one of the checkpoints, or one that its weights come from and is of these faces."""
     chosen = [checkpoint["selected_on"] for checkpoint in checkpoints]
     ancestors = [ancestor for checkpoint in checkpoints for ancestor in checkpoint["ancestors"]]
-    chosen += [ancestor["selected_on"] for ancestor in ancestors if ancestor["dataset"] == dataset]
+    chosen += [ancestor["selected_on"] for ancestor in ancestors if same_faces(ancestor["dataset"], dataset)]
     return ", ".join(dict.fromkeys(name for name in chosen if name)) or None
