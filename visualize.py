@@ -15,8 +15,9 @@ Files that cannot be read are named and left out.
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from datasets.names import VIEWS
 from models import BEST_WEIGHTS, WEIGHTS, usual_weights
@@ -42,6 +43,9 @@ EXPLANATIONS = {
     "occlusion": "orange speaks for the prediction, blue against it",
     "gradcam": "orange speaks for the prediction (Grad-CAM)",
 }
+
+if TYPE_CHECKING:
+    from engine.figures.faces import AnnotatedImage
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -128,10 +132,7 @@ def visualize(args: argparse.Namespace) -> list[dict[str, Any]]:
     classifier = load_classifier(args)
     found = find_faces(paths, args.detect, args.margin, classifier.inputs["size"])
     images = annotate.predict_faces(classifier, found, args.views)
-    with_faces = [image for image in images if image.faces]
-    shown = with_faces[: faces.how_many_fit(with_faces)]
-    if len(shown) < len(with_faces):
-        note(f"the figure shows the first {len(shown)} of {len(with_faces)} images")
+    shown = what_fits(images)
     below = f"{classifier.info.get('model_name', 'network')}, trained on {classifier.dataset}, {VIEWS[args.views]}"
     if args.explain and shown:
         shown = annotate.explain(classifier, shown, args.explain)
@@ -161,6 +162,18 @@ def visualize(args: argparse.Namespace) -> list[dict[str, Any]]:
         write_json(args.json, report)
         print(f"scores: {args.json}")
     return report
+
+
+def what_fits(images: list["AnnotatedImage"]) -> list["AnnotatedImage"]:
+    """Those with a face that one figure can show, each with as many faces as it can show; said where there are more."""
+    images = [image for image in images if image.faces]
+    shown = images[: faces.how_many_fit(images)]
+    if len(shown) < len(images):
+        note(f"the figure shows the first {len(shown)} of {len(images)} images")
+    for image in shown:
+        if len(image.faces) > faces.MOST_FACES:
+            note(f"the figure shows the largest {faces.MOST_FACES} of {len(image.faces)} faces of {image.name}")
+    return [replace(image, faces=image.faces[: faces.MOST_FACES]) for image in shown]
 
 
 def list_images(given: list[Path], skip: Path) -> list[Path]:

@@ -7,6 +7,7 @@ It follows the reader's light or dark scheme and fits a phone. The layout is in 
 import base64
 import io
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -243,7 +244,8 @@ def _svg(figure: Figure, key: str, label: str) -> str:
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = re.sub(r"^.*?(?=<svg)|<metadata>.*?</metadata>", "", buffer.getvalue(), flags=re.DOTALL)
     text = re.sub(r' (xmlns(:\w+)?|version)="[^"]*"', "", text)
-    text = re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', rf'<svg \1 role="img" aria-label="{label}">', text, count=1)
+    head = re.search(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', text)
+    text = f'<svg {head[1]} role="img" aria-label="{label}">{text[head.end() :]}'
     text = re.sub(r'(id="|url\(#|href="#)', rf"\1{key}-", text)
     return re.sub("|".join(COLOURS), lambda found: COLOURS[found[0]], text)
 
@@ -255,7 +257,9 @@ def _png(pixels: np.ndarray) -> str:
 
 
 def _quoted(word: str) -> str:
-    return f'"{word}"' if re.search(r"\s", word) else word
+    """As a shell takes it; what has blanks alone in double quotes, which every system's shell knows."""
+    blanks = re.search(r"\s", word) and not re.search(r'["$`\\!]', word)
+    return f'"{word}"' if blanks else shlex.quote(word)
 
 
 def _percent(share: float) -> str:

@@ -4,6 +4,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,9 @@ from utils.files import read_json
 def find_predictions(run: Path, wanted: Mapping[str, str]) -> Path | None:
     """Return the run's predictions.csv, else its newest evaluation's; only one that is as `wanted` says."""
     if not run.is_dir():
-        raise FileNotFoundError(f"--run {run}: no such folder; train one with: python train.py --name {run.name}")
+        raise FileNotFoundError(
+            f"--run {run}: no such folder; train one with: python train.py --name {quote(run.name)}"
+        )
     evaluations = sorted(run.glob("evaluation*/predictions.csv"), key=lambda path: -path.stat().st_mtime)
     for path in [run / "predictions.csv", *evaluations]:
         if path.is_file() and wanted.items() <= about(path).items():
@@ -34,7 +37,7 @@ def predictions_of(path: Path, wanted: Mapping[str, str]) -> Path:
     if found is None:
         asked = "".join(f" of {name} {value}" for name, value in wanted.items())
         raise FileNotFoundError(
-            f"{path} has no predictions.csv{asked}; make one: python evaluate.py --checkpoint {path}"
+            f"{path} has no predictions.csv{asked}; make one: python evaluate.py --checkpoint {quote(str(path))}"
         )
     return found
 
@@ -44,7 +47,8 @@ def paired(first: Path, second: Path) -> dict[str, Any] | None:
     a, b = read_predictions(first), read_predictions(second)
     same = np.array_equal(a.index, b.index) and np.array_equal(a.labels, b.labels)
     splits = {about(path).get("split") for path in (first, second)} - {None}
-    if not same or len(splits) > 1:
+    datasets = {_dataset_of(path) for path in (first, second)} - {None}
+    if not same or len(splits) > 1 or len(datasets) > 1:
         return None
     return paired_difference(a.predictions == a.labels, b.predictions == b.labels)
 
@@ -102,6 +106,15 @@ def about(predictions: Path) -> dict[str, Any]:
                 raise ValueError(f"{path}: {wrong[0]} is {str(told[wrong[0]])[:40]}, not a name")
             known |= told
     return known
+
+
+def _dataset_of(predictions: Path) -> str | None:
+    """The data set that the files beside a predictions.csv, or its run's args.json, name; None where nobody knows."""
+    for path in (predictions.with_name("metrics.json"), *(f / "args.json" for f in predictions.absolute().parents[:3])):
+        if path.is_file():
+            name = read_json(path).get("dataset")
+            return name if isinstance(name, str) else None
+    return None
 
 
 def recorded_metrics(predictions: Path) -> dict[str, Any]:

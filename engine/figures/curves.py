@@ -150,11 +150,12 @@ def precision_recall_figure(positive: Any, scores: Any) -> Figure:
     positive: booleans (n,), at least one of them true. scores: (n,), higher for what is more likely positive.
     """
     positive = np.asarray(positive, bool)
+    # from the largest recall down: each precision is that of the recalls below it, as in the average precision
     precision, recall, _ = precision_recall_curve(positive, scores, drop_intermediate=True)
     figure = Figure((2.1, 1.7), layout="constrained")
     axes = figure.add_subplot()
-    axes.fill_between(recall, precision, step="pre", color=BLUE, alpha=0.15, linewidth=0)
-    axes.step(recall, precision, where="pre", color=BLUE, linewidth=1.6)
+    axes.fill_between(recall, precision, step="post", color=BLUE, alpha=0.15, linewidth=0)
+    axes.step(recall, precision, where="post", color=BLUE, linewidth=1.6)
     axes.axhline(positive.mean(), color=GRAY, linewidth=1, linestyle=(0, (4, 3)))
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
     axes.set_xticks((0, 0.5, 1), ("0", "0.5", "1"))

@@ -25,6 +25,7 @@ NAMES, BARS, SHARES = 0.82, 1.5, 0.5  # the bars, and the text to their left and
 ROW = TILE + 0.3  # from one face to the next below it
 PHOTO = {1: 3.2, 2: 4.2, 5: 6.0}  # faces, from -> largest width of a photograph, which is no higher than they are
 TALLEST = 120  # at 200 dpi, matplotlib can draw about 300
+MOST_FACES = 100  # of one photograph: about as many as that
 
 
 @dataclass(frozen=True)
