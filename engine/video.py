@@ -5,6 +5,7 @@ summary = look_at_film(*open_film("film.mp4"), classify, class_names, 48, output
 
 import contextlib
 import csv
+import errno
 import math
 import os
 import sys
@@ -24,6 +25,7 @@ from utils.files import replacing
 CODECS = {".mp4": "mp4v", ".mkv": "mp4v", ".avi": "MJPG", ".mov": "mp4v"}
 # Seconds from one search of the whole picture to the next; in between faces are looked for where they were
 SEARCH = 0.3
+LONGEST = 10.0  # seconds that a frame is shown in the film that is written; times that jump further are no times
 USUAL_RATE = 25.0  # frames a second of a film that does not say
 TITLE = "q ends"
 
@@ -72,7 +74,7 @@ def look_at_film(
                 if output or window:
                     note = f"{seen / (time.perf_counter() - begun):.0f} frames/s"
                     drawn = draw_frame(frame.rgb, tracker.tracks, class_names, note)
-                    write(drawn)
+                    write(drawn, frame.seconds)
                     stopped = window and _shown(drawn)
                 if stopped:
                     break
@@ -119,7 +121,7 @@ def open_film(source: str) -> tuple[Iterator[Frame], float]:
         raise ValueError(f"{source} is not a film that can be read; save it as MP4 (H.264)")
     rate = capture.get(cv2.CAP_PROP_FPS)
     rate = rate if 1 <= rate <= 240 else USUAL_RATE
-    return _frames(capture, None if camera is not None else rate), rate
+    return _frames(capture, rate, camera is not None), rate
 
 
 def has_window() -> bool:
@@ -140,49 +142,75 @@ def check_film(output: Path) -> None:
         raise ValueError(f"cannot write a film as {str(output)!r}: the name must end in {', '.join(CODECS)}")
 
 
-def _frames(capture: Any, rate: float | None) -> Iterator[Frame]:
-    """rate: None for a camera, whose frames have the time at which they come."""
-    number, begun = 0, time.perf_counter()
+def _frames(capture: Any, rate: float, camera: bool) -> Iterator[Frame]:
+    """A camera's frames have the time at which they come, a film's its own where that is not its rate's."""
+    number, begun, last, first = 0, time.perf_counter(), -math.inf, None
+    told_in = _cv2().CAP_PROP_POS_MSEC
     try:
         while True:
             there, bgr = capture.read()
             if not there:
                 return
-            seconds = time.perf_counter() - begun if rate is None else number / rate
+            seconds = time.perf_counter() - begun if camera else number / rate
+            told = capture.get(told_in) / 1000
+            first = told if first is None else first
+            if not camera and abs(told - first - seconds) > 0.5 / rate and told - first > last:
+                seconds = told - first
+            seconds = max(seconds, last + 1e-4)
             yield Frame(number, seconds, _swapped(bgr))
-            number += 1
+            number, last = number + 1, seconds
     finally:
         capture.release()
 
 
 @contextlib.contextmanager
-def _film_writer(output: Path | None, rate: float) -> Iterator[Callable[[np.ndarray], None]]:
-    """Give a function that takes the frames; the film is moved into place when it is whole."""
+def _film_writer(output: Path | None, rate: float) -> Iterator[Callable[[np.ndarray, float], None]]:
+    """Give a function that takes the frames and their times; the film is moved into place when it is whole.
+
+    A frame is written as often as the film has frames until its time, so that it plays as fast as what it shows.
+    """
     if output is None:
-        yield lambda rgb: None
+        yield lambda rgb, seconds: None
         return
-    cv2, writer = _cv2(), None
+    cv2, writer, written, ahead = _cv2(), None, 0, 0
     with replacing(output) as temporary:
         partial = temporary.with_name(temporary.name + output.suffix)  # its ending tells OpenCV the format
 
-        def write(rgb: np.ndarray) -> None:
-            nonlocal writer
+        def write(rgb: np.ndarray, seconds: float) -> None:
+            nonlocal writer, written, ahead
             if writer is None:
                 codec = CODECS[output.suffix.lower()]
                 writer = cv2.VideoWriter(str(partial), cv2.VideoWriter.fourcc(*codec), rate, rgb.shape[1::-1])
                 if not writer.isOpened():
                     raise ValueError(f"this OpenCV cannot write {codec} into {output}; try {' or '.join(CODECS)}")
-            writer.write(_swapped(rgb))
+            due = round(seconds * rate) + 1 - written - ahead
+            if due > LONGEST * rate:
+                due, ahead = 1, ahead + due - 1
+            bgr = _swapped(rgb) if due > 0 else None
+            for _ in range(due):
+                writer.write(bgr)
+                written += 1
 
         try:
             yield write
             if writer is not None:
                 writer.release()
+                if not _is_whole(partial, written):  # OpenCV does not say that a disk is full
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(output))
                 os.replace(partial, temporary)
         finally:
             if writer is not None:
                 writer.release()
             partial.unlink(missing_ok=True)
+
+
+def _is_whole(film: Path, frames: int) -> bool:
+    cv2 = _cv2()
+    capture = cv2.VideoCapture(str(film))
+    try:
+        return capture.isOpened() and capture.get(cv2.CAP_PROP_FRAME_COUNT) >= frames - 1
+    finally:
+        capture.release()
 
 
 @contextlib.contextmanager

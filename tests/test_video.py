@@ -1,6 +1,9 @@
 """visualize.py --video: films of drawn faces, whose expressions are known, from file to film and table."""
 
 import csv
+import subprocess
+import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,6 +16,7 @@ from engine import video
 from engine.figures.film import draw_frame
 from engine.tracking import LEAD, Track, Tracker
 
+ROOT = Path(__file__).parents[1]
 NAMES = ("Happy", "Surprise", "Neutral")
 RATE = 20
 SCENES = (("Happy", 20), ("Surprise", 24), ("Neutral", 16))  # expression, frames
@@ -171,3 +175,79 @@ def test_frames_of_any_size_are_drawn():
         drawn = draw_frame(np.zeros(shape, np.uint8), tracks, ("開心", "$x$"), "9 frames/s")
         assert drawn.dtype == np.uint8 and drawn.shape[0] % 2 == drawn.shape[1] % 2 == 0
         assert drawn.shape[1] > shape[1] + 100 and (drawn[:, shape[1] :] != 255).any()
+
+
+# ---- times ----
+
+
+class Capture:
+    """A film whose frames tell their times, as OpenCV gives them."""
+
+    def __init__(self, times):
+        self.times, self.at = times, -1
+
+    def read(self):
+        self.at += 1
+        return self.at < len(self.times), np.zeros((240, 320, 3), np.uint8)
+
+    def get(self, what):
+        assert what == cv2.CAP_PROP_POS_MSEC
+        return 1000 * self.times[self.at]
+
+    def release(self):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("told", "rate", "wanted"),
+    [
+        ([i / 25 for i in range(50)], 25, [i / 25 for i in range(50)]),
+        ([0.1 + i / 25 for i in range(50)], 25, [i / 25 for i in range(50)]),  # a film that does not begin at 0
+        ([0.0] * 50, 25, [i / 25 for i in range(50)]),  # one that tells nothing
+        ([i / 25 for i in range(25)] + [1 + i / 5 for i in range(25)], 25, None),  # slower from a second on
+        ([i / 30 for i in range(60)], 25, None),  # whose rate is not known
+    ],
+)
+def test_frames_have_the_times_that_the_film_gives_them(told, rate, wanted):
+    found = [frame.seconds for frame in video._frames(Capture(told), rate, camera=False)]
+    assert found == pytest.approx(wanted or told, abs=0.5 / rate if wanted is None else 1e-9)
+    assert np.all(np.diff(found) > 0)
+
+
+@pytest.mark.parametrize(
+    ("rate", "times"), [(30, np.arange(20) / 10), (25, np.arange(60) / 30), (30, [0, 1, 9e9, 9e9 + 1])]
+)
+def test_the_film_plays_as_fast_as_what_it_shows(tmp_path, rate, times):
+    """Of a camera that gives fewer frames than it says, of one that gives more, and of a clock that was set."""
+    frames = (video.Frame(i, t, np.zeros((240, 320, 3), np.uint8)) for i, t in enumerate(times))
+    video.look_at_film(frames, rate, classify, NAMES, 48, tmp_path / "x.avi")
+    seen = cv2.VideoCapture(str(tmp_path / "x.avi"))
+    length = seen.get(cv2.CAP_PROP_FRAME_COUNT) / seen.get(cv2.CAP_PROP_FPS)
+    assert length == pytest.approx(2, abs=0.15)
+
+
+@pytest.mark.parametrize("ending", [".avi", ".mp4", ".mkv"])
+def test_a_full_disk_leaves_the_older_film(film, tmp_path, ending):
+    output = tmp_path / f"out{ending}"
+    output.write_bytes(b"an older film")
+    script = [
+        "import resource, signal, sys",
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)",
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))",
+        "import visualize",
+        "visualize.main(sys.argv[1:])",
+    ]
+    command = [
+        sys.executable,
+        "-c",
+        "\n".join(script),
+        "--video",
+        str(film),
+        "--output",
+        str(output),
+        "--device",
+        "cpu",
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 2 and "make room there" in done.stderr and "Traceback" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == [output.name] and output.read_bytes() == b"an older film"
