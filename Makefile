@@ -34,4 +34,4 @@ lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff format --check .
 
 clean:
-	rm -rf $(VENV) runs data/synthetic.h5
+	rm -rf "$(VENV)" runs/demo data/synthetic.h5

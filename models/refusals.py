@@ -3,11 +3,14 @@
 A kind is told from the first bytes, and of a zip archive from the names in it; never from the file's own name.
 """
 
+import os
 import re
 import shlex
 import zipfile
 from pathlib import Path
 from typing import Any
+
+from models.safe_tensors import is_safetensors
 
 HEAD = 1 << 18  # bytes that are looked at
 ZIP, TORCH_LEGACY = b"PK\3\4", rb"\x80.\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # how files of torch.save begin
@@ -89,6 +92,8 @@ def kind_of(path: Path) -> str | None:
         head = file.read(HEAD)
     if head[:4] == ZIP:
         return _kind_of_zip(path)
+    if is_safetensors(head):  # whose first bytes, a length, may be anything
+        return None
     for pattern, what, advice in KINDS:
         if re.match(pattern, head, re.DOTALL):
             return _in_words(path, what, advice)
@@ -124,10 +129,16 @@ def _in_words(path: Path, what: str, advice: str, **more: Any) -> str:
         "gunzip": "import gzip; from pathlib import Path;"
         f" Path({'unpacked-' + path.name!r}).write_bytes(gzip.decompress(Path({str(path)!r}).read_bytes()))",
     }
-    values = {key: f'python -c "{code}"' for key, code in commands.items()}
+    values = {key: _python(code) for key, code in commands.items()}
     values |= {"quoted": shlex.quote(str(path)), "folder": shlex.quote(f"unpacked-{path.name}")}
     values |= {key: shlex.quote(str(value)) for key, value in more.items()}
     return f"it is {what.format(**values)}; {advice.format(**values)}"
+
+
+def _python(code: str) -> str:
+    """A command that runs it; in double quotes, which every system's shell knows, where nothing in it is special."""
+    plain = os.name == "nt" or not re.search(r'["$`\\!]', code)
+    return f'python -c "{code}"' if plain else f"python -c {shlex.quote(code)}"
 
 
 def _text(head: bytes) -> str:
@@ -158,7 +169,7 @@ def pickled(path: Path, error: str, plain: bool = False) -> str:
     )
     return (
         f"{path} holds pickled Python objects besides tensors ({what}), and loading those would run code. Where the"
-        f' file is trusted, in a copy of the code that made it, keep its state_dict alone: python -c "{code}"'
+        f" file is trusted, in a copy of the code that made it, keep its state_dict alone: {_python(code)}"
     )
 
 

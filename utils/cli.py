@@ -87,13 +87,16 @@ def run(
     """
     try:
         with stop.terminable():
-            return function(args)
+            result = function(args)
+            sys.stdout.flush()
+            return result
     except BrokenPipeError:  # the reader has seen enough (| head)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         parser.exit(141)
     except (ValueError, OSError) as error:
         if os.environ.get("FER_DEBUG"):
             raise
+        _drop_output(unless_it_can_be_written=True)
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         parser.error(describe(error) + ("; make room there and run it again" if full else ""))
     except (MemoryError, RuntimeError) as error:  # where no one knew what would need less
@@ -107,6 +110,16 @@ def run(
     except stop.Terminated:
         sys.stdout.flush()
         parser.exit(stop.STATUS, f"{parser.prog}: terminated\n")
+
+
+def _drop_output(unless_it_can_be_written: bool = False) -> None:
+    """What waits to be written to stdout goes nowhere, so that Python's end does not fail in writing it."""
+    try:
+        if unless_it_can_be_written:
+            return sys.stdout.flush()
+    except OSError:
+        pass
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def describe(error: BaseException) -> str:

@@ -29,9 +29,12 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
     After an error inside the block the old file, if there was one, is as it was; so it is after a crash or a power
     failure. What a killed process left of the same file is removed at the next start (`remove_leftovers`), which the
-    lock on the temporary file keeps from taking one that is being written.
+    lock on the temporary file keeps from taking one that is being written. A link stays, and what it leads to is
+    replaced. Raises ValueError for a device or a pipe.
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path)) if Path(path).is_symlink() else Path(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise ValueError(f"{path} is no file but a device or a pipe; give the name of a file")
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path.parent, path.name)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(3)}{TEMPORARY}")
@@ -165,7 +168,7 @@ def files_digest(roots: Sequence[Path], files: Sequence[Path]) -> str:
     }
     total = hashlib.sha256()
     for name in sorted(names):
-        total.update(f"{name}\0{source_digest(names[name])}\n".encode())
+        total.update(f"{name}\0{source_digest(names[name])}\n".encode("utf-8", "surrogateescape"))
     return total.hexdigest()
 
 

@@ -1,6 +1,7 @@
 """The folder of a run: making it, and what a run depends on besides its arguments."""
 
 import platform
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -45,7 +46,7 @@ def _way_on(folder: Path) -> str:
             return " with nothing but evaluations; remove it, or"
         return ";"
     if any(folder.rglob("*.pt")):
-        return f"; continue it with --resume {folder}, or"
+        return f"; continue it with --resume {shlex.quote(str(folder))}, or"
     return " with a run of which no epoch was saved; remove it, or"
 
 
