@@ -8,7 +8,7 @@ each expression in the votes is what to train on.
 import csv
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ from utils.files import files_digest
 EMOTIONS = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
 VOTES = (*EMOTIONS, "unknown", "NF")  # the file's columns; NF is "not a face"
 SLIP = 1  # a single vote is taken for a slip of the hand
+FEWEST = 0.4  # of the labels that are to be the same in both files; by chance it would be a fifth
 
 
 def read_raw(source: str | Path, labels: str | Path, say: Callable[[str], object] = print) -> FaceSet:
@@ -50,6 +51,7 @@ def read_raw(source: str | Path, labels: str | Path, say: Callable[[str], object
             "the same order, so the votes cannot be given to their faces"
         )
     judged, soft = majority(votes)
+    warn_of_disorder(splits, where, judged, say)
     made = {}
     for name, split in splits.items():
         rows = where == SPLITS.index(name)
@@ -62,6 +64,26 @@ def read_raw(source: str | Path, labels: str | Path, say: Callable[[str], object
     paths = [source, Path(labels)]
     digest = files_digest([path.parent for path in paths], paths)
     return FaceSet("ferplus", EIGHT_CLASSES, made, f"{source.name}, {Path(labels).name}", digest)
+
+
+def warn_of_disorder(
+    splits: Mapping[str, Split], where: np.ndarray, judged: np.ndarray, say: Callable[[str], object]
+) -> None:
+    """Say how many of the new labels are the faces' own in fer2013.csv: few where rows have changed places.
+
+    where (N,): index in SPLITS of each row; judged (N,): label of each row, -1 where there is none.
+    """
+    for name, split in splits.items():
+        votes = judged[where == SPLITS.index(name)]
+        both = (votes >= 0) & (votes < len(FER2013_CLASSES))
+        if both.any():
+            same = (split.labels == votes)[both].mean()
+            say(f"{name}: {same:.0%} of the majorities for one of the seven expressions are the face's own label")
+            if same < FEWEST:
+                say(
+                    "warning: that is no more than by chance: are both files in their original order? the votes belong"
+                    " to the faces row by row"
+                )
 
 
 def read_votes(path: Path) -> tuple[np.ndarray, np.ndarray]:

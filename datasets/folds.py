@@ -60,9 +60,14 @@ def stratified_folds(
 def subjects_of(split: Split) -> np.ndarray:
     """(N,) of str: who is on each face. ValueError for a file that an older repository made, which does not say."""
     if "subject" not in split.extra:
+        known = OFFICIAL_COUNTS["ckplus"]["data"]
+        todo = "or use --protocol frame"
+        if tuple(np.bincount(split.labels, minlength=len(known))) != known:
+            todo = "or, where they are others', write a column subject (datasets.storage.write_faces) or call the split"
+            todo += " Training"
         raise ValueError(
             "the file does not say who is on its faces (no data_subject): make it anew with "
-            "`python preprocess_fer2013.py --dataset ckplus`, or use --protocol frame"
+            f"`python preprocess_fer2013.py --dataset ckplus`, {todo}"
         )
     return split.extra["subject"]
 

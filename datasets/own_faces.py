@@ -12,8 +12,18 @@ from pathlib import Path
 import numpy as np
 
 from datasets.names import EIGHT_CLASSES, SPLITS
-from datasets.photographs import SMALL, Box, crop_face, find_faces, is_face_crop, whole_image
-from datasets.pictures import load_image, picture_endings
+from datasets.photographs import (
+    SMALL,
+    Box,
+    best_detector,
+    crop_face,
+    find_faces,
+    is_face_crop,
+    is_part_of_a_face,
+    turn_of,
+    whole_image,
+)
+from datasets.pictures import load_image, picture_endings, unnamed_pictures
 from datasets.raw.tree import Picture, Tree, find_tree, left_out
 from datasets.raw.words import class_of, plain
 from datasets.storage import FaceSet, Split, check_class_names
@@ -23,11 +33,17 @@ from utils.files import files_digest
 SMALLEST = 16  # pixels; below that, no expression can be told
 UP_TO = {"Training": 0.8, "PublicTest": 0.9, "PrivateTest": 1.0}  # of the range of a digest
 
+
+def find_best(image: np.ndarray) -> Sequence[Box]:
+    """By the detector that visualize.py takes: CenterFace where that is installed, else the cascade."""
+    return find_faces(image, best_detector())
+
+
 FindFace = Callable[[np.ndarray], Sequence[Box]]  # uint8 RGB (h, w, 3) -> boxes, largest first
 
 
 def read_raw(
-    source: str | Path, dataset: str, say: Callable[[str], object] = remark, find: FindFace = find_faces
+    source: str | Path, dataset: str, say: Callable[[str], object] = remark, find: FindFace = find_best
 ) -> FaceSet:
     """Read the pictures below `source`; `say` gets what is worth knowing, such as what is left out and why.
 
@@ -38,6 +54,8 @@ def read_raw(
     say(f"reading the pictures in {tree.root}")
     if tree.left_out:
         say(left_out(f"{len(tree.left_out)} pictures lie in no class folder", tree.left_out))
+    if unnamed := unnamed_pictures(tree.root):
+        say(left_out(f"{len(unnamed)} files are pictures and not called so (.jpg, .png, ...)", unnamed))
     names = name_classes(tree.pictures, say)
     check_class_names(tree.root, order_classes(names))
     faces, used, faults = [], [], []
@@ -63,7 +81,9 @@ def read_raw(
     for folder in sorted(set(names) - there):
         say(f"warning: {folder}/ has no picture that can be used, so it is no class")
     labels = np.array([class_names.index(names[plain(picture.folder)]) for picture in used], np.int64)
-    where = np.array(_splits(used, labels, say))
+    where = np.array(_splits(used, faces, labels, say))
+    for c in sorted(set(range(len(class_names))) - set(labels[where == "Training"])):
+        say(f"warning: {class_names[c]} has no face in Training, so nothing can be learnt of it")
     pixels = np.stack(faces)
     splits = {split: Split(pixels[where == split], labels[where == split]) for split in SPLITS if split in where}
     digest = files_digest([tree.root], [picture.path for picture in used])
@@ -86,11 +106,11 @@ def find_own(source: Path) -> Tree:
     return tree
 
 
-def cut_face(image: np.ndarray, find: FindFace = find_faces) -> np.ndarray | None:
+def cut_face(image: np.ndarray, find: FindFace = find_best) -> np.ndarray | None:
     """The largest face in uint8 RGB (h, w, 3), as uint8 (48, 48); None where there is none.
 
     A small square picture is a face already, and one of up to 256 pixels is taken for one where the detector finds
-    nothing, or a small box only: a mouth, say.
+    nothing, or a small box only: a mouth, say. A tilted face is turned upright, as visualize.py does.
     """
     h, w = image.shape[:2]
     if min(h, w) < SMALLEST:
@@ -98,9 +118,9 @@ def cut_face(image: np.ndarray, find: FindFace = find_faces) -> np.ndarray | Non
     if is_face_crop(image):
         return crop_face(image, whole_image(image), margin=0)
     box = next(iter(find(image)), None)
-    if max(h, w) <= SMALL and max(h, w) <= 1.25 * min(h, w) and (box is None or box.w < 0.5 * min(h, w)):
+    if max(h, w) <= SMALL and max(h, w) <= 1.25 * min(h, w) and (box is None or is_part_of_a_face(image, box)):
         return crop_face(image, whole_image(image), margin=0)
-    return None if box is None else crop_face(image, box)
+    return None if box is None else crop_face(image, box, degrees=turn_of(image, box))
 
 
 def name_classes(pictures: Sequence[Picture], say: Callable[[str], object]) -> dict[str, str]:
@@ -110,11 +130,13 @@ def name_classes(pictures: Sequence[Picture], say: Callable[[str], object]) -> d
     folders = list(dict.fromkeys(plain(picture.folder) for picture in sorted(pictures, key=_by_split)))
     for folder in folders:
         spelt.setdefault(folder.casefold(), folder)
-    known = Counter(class_of(word) for word in spelt)
+    words = {(picture.split, plain(picture.folder).casefold()) for picture in pictures}
+    rivals = Counter((split, class_of(word)) for split, word in words)
+    known = {c: max(count for (_, of), count in rivals.items() if of == c) for _, c in rivals}
     names = {}
     for folder in folders:
         c = class_of(folder)
-        # two words for one expression, such as fear/ and afraid/, are two classes of their own
+        # two words for one expression in one split, such as fear/ and afraid/, are two classes of their own
         names[folder] = spelt[folder.casefold()] if c is None or known[c] > 1 else EIGHT_CLASSES[c]
     renamed = [f"{folder}/ is {name}" for folder, name in names.items() if folder != name]
     if renamed:
@@ -128,28 +150,28 @@ def order_classes(names: dict[str, str]) -> tuple[str, ...]:
     return tuple(sorted(set(names.values()), key=lambda name: (known.get(name, len(known)), name.casefold(), name)))
 
 
-def _splits(pictures: Sequence[Picture], labels: np.ndarray, say: Callable[[str], object]) -> list[str]:
+def _splits(
+    pictures: Sequence[Picture], faces: Sequence[np.ndarray], labels: np.ndarray, say: Callable[[str], object]
+) -> list[str]:
     if pictures[0].split:
         return [str(picture.split) for picture in pictures]
     say(
-        "no folder tells the splits: the content of each file does, about 80/10/10. If the same people are in many "
+        "no folder tells the splits: each face's pixels do, about 80/10/10. If the same people are in many "
         "pictures, make train/, val/ and test/ by person instead"
     )
-    fractions = [fraction(picture.path) for picture in pictures]
-    return split_by_content(fractions, labels)
+    return split_by_content([fraction(face) for face in faces], labels)
 
 
-def fraction(path: Path) -> float:
-    """A number in [0, 1) that the content of a file alone decides."""
-    with open(path, "rb") as file:
-        return int.from_bytes(hashlib.file_digest(file, "sha256").digest()[:6]) / 2**48
+def fraction(face: np.ndarray) -> float:
+    """A number in [0, 1) that the pixels of a face alone decide, so that two copies of it have the same."""
+    return int.from_bytes(hashlib.sha256(face.tobytes()).digest()[:6]) / 2**48
 
 
 def split_by_content(fractions: Sequence[float], labels: Sequence[int] | np.ndarray) -> list[str]:
-    """The split of each file, by its own fraction alone: files that are added later move none of the others.
+    """The split of each face, by its own fraction alone: faces that are added later move none of the others.
 
-    But where that leaves a class of three files or more out of a split, the file nearest to it goes there, until others
-    come. Files of the same content are in the same split.
+    But where that leaves a class of three faces or more out of a split, the face nearest to it goes there, until others
+    come. Copies of a face in one class are in the same split.
     """
     split_of = np.array([next(split for split, end in UP_TO.items() if u < end) for u in fractions], "U11")
     u, labels = np.asarray(fractions), np.asarray(labels)

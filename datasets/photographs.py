@@ -88,6 +88,12 @@ def may_be_a_face(image: np.ndarray) -> bool:
     return long <= 1.25 * short or (long <= SMALL and long <= 2 * short)
 
 
+def is_part_of_a_face(image: np.ndarray, box: Box) -> bool:
+    """Whether a box in a picture that is small and about square is a mouth, say, and the whole of it the face."""
+    h, w = image.shape[:2]
+    return max(h, w) <= SMALL and max(h, w) <= 1.25 * min(h, w) and box.w < 0.5 * min(h, w)
+
+
 def turn_of(image: np.ndarray, box: Box) -> float:
     """Degrees, counter-clockwise, by which the face in a box has to be turned to stand upright; 0 if it about does."""
     side = math.ceil(cascades.TURN_SIDE * math.sqrt(2) / 2 + 1) * 2

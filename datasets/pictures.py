@@ -4,13 +4,14 @@ Everything that Pillow reads is taken; a phone's HEIC too where pillow-heif is i
 """
 
 import functools
+import re
 import warnings
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from utils.files import is_clutter
+from utils.files import is_clutter, walk_files
 
 HEIF = (".heic", ".heif", ".hif")
 # What cameras write and Pillow may have no reader for: pictures all the same, to be named and not passed over
@@ -21,6 +22,8 @@ NOT_PICTURES = {
     *(".bufr", ".grib", ".h5", ".hdf", ".fit", ".fits", ".iim", ".mpg", ".mpeg", ".flc", ".fli"),
     *(".eps", ".ps", ".emf", ".wmf"),
 }
+# JPEG, PNG, GIF, WebP, TIFF
+BEGINNINGS = re.compile(rb"\xff\xd8\xff|\x89PNG\r\n|GIF8[79]a|RIFF....WEBP|II\*\0|MM\0\*", re.DOTALL)
 
 
 @functools.cache
@@ -35,6 +38,20 @@ def list_pictures(folder: Path) -> list[Path]:
     """The pictures that lie in a folder itself, by their endings, sorted; clutter is none."""
     inside = (path for path in folder.iterdir() if path.suffix.lower() in picture_endings())
     return sorted(path for path in inside if path.is_file() and not is_clutter(path.name))
+
+
+def unnamed_pictures(folder: Path) -> list[Path]:
+    """The files in a folder and those below it that are pictures by their first bytes and not by their names."""
+    known = picture_endings() | NOT_PICTURES
+    return [path for path in walk_files(folder) if path.suffix.lower() not in known and _begins_as_one(path)]
+
+
+def _begins_as_one(path: Path) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return BEGINNINGS.match(file.read(12)) is not None
+    except OSError:
+        return False
 
 
 def load_image(path: str | Path) -> np.ndarray:
@@ -57,7 +74,7 @@ def load_image(path: str | Path) -> np.ndarray:
             warnings.simplefilter("ignore")  # Pillow's remarks on damaged metadata are no concern here
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=formats()) as image:
-                return _to_rgb(ImageOps.exif_transpose(image))
+                return upright(image)
     except (PermissionError, MemoryError):
         raise
     except UnidentifiedImageError:
@@ -94,12 +111,17 @@ def _reads_heif() -> bool:
     return True
 
 
+def upright(image: Image.Image) -> np.ndarray:
+    """An opened image as `load_image` gives it."""
+    return _to_rgb(ImageOps.exif_transpose(image))
+
+
 def _to_rgb(image: Image.Image) -> np.ndarray:
     if image.mode == "F" or image.mode.startswith("I"):
         x = np.nan_to_num(np.asarray(image, np.float64))
-        full = 65535  # integers: 16 bits, whatever they are kept in; floats do not say what white is
-        if image.mode == "F":
-            full = next((full for full in (1, 255, 65535) if x.max() <= full), x.max())
+        # neither says what white is: integers of 16 bits may well hold 8, and floats anything
+        kinds = (1, 255, 65535) if image.mode == "F" else (255, 65535)
+        full = next((full for full in kinds if x.max() <= full), x.max())
         gray = (x.clip(0, full) * (255 / full)).round().astype(np.uint8)
         return np.repeat(gray[..., None], 3, axis=2)
     if image.has_transparency_data:

@@ -7,7 +7,8 @@ made for the same sets (no attributes, faces as flat rows) are read too.
 """
 
 import hashlib
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -69,6 +70,7 @@ def write_faces(path: str | Path, faces: FaceSet) -> None:
     path = Path(path)
     if not faces.splits:
         raise ValueError(f"{path}: there is no split to write")
+    _check_name(path, faces.dataset)
     check_class_names(path, faces.class_names)
     checked = {name: _checked(path, name, split, faces.class_names) for name, split in faces.splits.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -138,6 +140,13 @@ def check_class_names(path: Path, names: Sequence[str]) -> None:
         raise ValueError(f"{path}: a class is called {reserved[0]!r}, as a column of predictions.csv ({columns}) is")
 
 
+def _check_name(path: Path, dataset: object) -> None:
+    """ValueError for a data set's name that could be no file's, or would move a terminal's cursor."""
+    plain = isinstance(dataset, str) and dataset.strip() and dataset != ".." and Path(dataset).name == dataset
+    if not plain or any(unicodedata.category(letter) == "Cc" for letter in dataset):
+        raise ValueError(f"{path}: its dataset is {repr(dataset)[:60]}, which cannot be the name of a data set")
+
+
 def _identity(path: Path, file: h5py.File, there: list[str]) -> tuple[str, tuple[str, ...]]:
     """Name of the data set and of its classes; told by the splits' names where an older file does not say."""
     version = read_attribute(path, file, "format_version", FORMAT_VERSION)
@@ -149,9 +158,7 @@ def _identity(path: Path, file: h5py.File, there: list[str]) -> tuple[str, tuple
             raise ValueError(f"{path}: class_names is {names!r}, not a list with a name for every class")
         check_class_names(path, names)
         dataset = read_attribute(path, file, "dataset", "unknown")
-        plain = isinstance(dataset, str) and dataset.strip() and dataset.isprintable() and dataset != ".."
-        if not plain or Path(dataset).name != dataset:
-            raise ValueError(f"{path}: its dataset is {repr(dataset)[:60]}, which cannot be the name of a data set")
+        _check_name(path, dataset)
         return dataset, tuple(names)
     if set(there) <= set(SPLITS) or there == ["data"]:
         dataset = "ckplus" if there == ["data"] else "fer2013"
@@ -184,11 +191,7 @@ def _read_texts(path: Path, key: str, values: h5py.Dataset) -> np.ndarray:
     texts, step = [], 16
     for start in range(0, len(values), step):
         texts += list(values.asstr(errors="replace")[start : start + step])
-        longest = max(map(len, texts[-step:]))
-        if longest > LONGEST_TEXT:
-            raise ValueError(
-                f"{path}: {key} has a text of {longest} letters; {LONGEST_TEXT} is the most; {remake(path)}"
-            )
+        _check_length(path, key, texts[-step:])
     return np.array(texts, dtype=str)
 
 
@@ -205,6 +208,7 @@ def _checked(path: Path, name: str, split: Split, class_names: Sequence[str]) ->
         raise ValueError(f"{path}: {name}_label reaches from {found}, but there are {len(class_names)} classes")
     for column, values in split.extra.items():
         _check_column(path, name, column, values, len(labels))
+        _check_length(path, f"{name}_{column}", map(str, values))
     soft = split.soft
     if soft is not None:
         soft, wanted = np.asarray(soft), (len(labels), len(class_names))
@@ -234,6 +238,12 @@ def _check_shapes(path: Path, name: str, pixels: np.ndarray | h5py.Dataset, labe
 def _check_column(path: Path, name: str, column: str, values: np.ndarray | h5py.Dataset, n: int) -> None:
     if np.shape(values) != (n,):
         raise ValueError(f"{path}: {name}_{column} has {len(values)} entries for {n} faces; {remake(path)}")
+
+
+def _check_length(path: Path, key: str, texts: Iterable[str]) -> None:
+    longest = max(map(len, texts))
+    if longest > LONGEST_TEXT:
+        raise ValueError(f"{path}: {key} has a text of {longest} letters; {LONGEST_TEXT} is the most; {remake(path)}")
 
 
 def _what(array: np.ndarray | h5py.Dataset) -> str:

@@ -98,9 +98,14 @@ def train_val_split(faces: FaceSet, select_on: str | None = None) -> TrainVal:
     if name in faces.splits:
         everything = np.arange(len(faces.splits["Training"]))
         return _train_val(faces, "Training", everything, name, np.arange(len(faces.splits[name])), name, name)
-    tenth = stratified_folds(
-        faces.splits["Training"].labels, face_groups(faces.splits["Training"].pixels), FOLDS, seed=0
-    )[0]
+    groups = face_groups(faces.splits["Training"].pixels)
+    different = len(np.unique(groups))
+    if different < FOLDS:
+        raise ValueError(
+            f"there is no PublicTest, and {different} different faces in Training are too few to set a tenth of them"
+            " aside; give more, or faces to validate on (val/)"
+        )
+    tenth = stratified_folds(faces.splits["Training"].labels, groups, FOLDS, seed=0)[0]
     rest = _others(tenth, len(faces.splits["Training"]))
     name = "a tenth of Training"
     return _train_val(faces, "Training", rest, "Training", tenth, name, name)

@@ -15,6 +15,7 @@ from datasets.photographs import (
     crop_face,
     find_faces,
     is_face_crop,
+    is_part_of_a_face,
     may_be_a_face,
     turn_of,
     whole_image,
@@ -53,6 +54,8 @@ def detect(path: Path, mode: str, margin: float | None, size: int) -> DetectedFa
     boxes: list[Box] = []
     if mode == "on" or (mode == "auto" and not is_face_crop(rgb)):
         boxes = find_faces(rgb, best_detector())
+        if mode == "auto" and boxes and is_part_of_a_face(rgb, boxes[0]):
+            boxes = []
         if not boxes and mode == "on":
             raise ValueError(f"no face found in {path}; --detect off takes the whole image for one")
         if not boxes:

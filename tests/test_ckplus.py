@@ -578,6 +578,21 @@ def test_file_without_subjects_says_how_to_get_them():
     assert subjects_of(split).tolist() == ["S1", "S2"]
     with pytest.raises(ValueError, match="no data_subject.*python preprocess_fer2013.py --dataset ckplus"):
         subjects_of(Split(split.pixels, split.labels))
+    with pytest.raises(ValueError, match="write a column subject .* or call the split Training"):
+        subjects_of(Split(split.pixels, split.labels))
+    whole = Split(np.zeros((981, 48, 48), np.uint8), np.array(KNOWN_LABELS))
+    with pytest.raises(ValueError, match="--dataset ckplus`, or use --protocol frame"):
+        subjects_of(whole)
+
+
+def test_images_are_found_whatever_lies_beside_them(own_copy):
+    """Landmarks and labels in the same folders, in any order of the file system."""
+    whole = read(own_copy)
+    images = next(own_copy.rglob("cohn-kanade-images"))
+    for frame in list(images.rglob("*.png")):
+        frame.with_name(frame.stem + "_landmarks.txt").write_text("1 2")
+        frame.with_name(f"0_{frame.stem}.txt").write_text("before it")
+    assert np.array_equal(read(own_copy).splits["data"].pixels, whole.splits["data"].pixels)
 
 
 # ---- the real data ----

@@ -110,6 +110,24 @@ def test_a_run_on_ferplus(files):
     assert build_data(hard)[0].train_targets.ndim == 1
 
 
+@pytest.mark.parametrize("order", ["official", "moved by one"])
+def test_votes_of_other_rows_are_noticed(tmp_path, capsys, order):
+    """Nothing but the labels tells that rows of one split have changed places."""
+    words = {0: "anger", 1: "disgust", 2: "fear", 3: "happiness", 4: "sadness", 5: "surprise", 6: "neutral"}
+    rows = list(ROWS)
+    if order != "official":
+        n = sum(row[2] == "Training" for row in rows)
+        rows = [*rows[1:n], rows[0], *rows[n:]]
+    (tmp_path / "fer2013.csv").write_bytes(official(rows))
+    votes = [[10 if name == words[int(row[0])] else 0 for name in VOTES] for row in ROWS]
+    table = [",".join([row[2], "", *map(str, cells)]) for row, cells in zip(ROWS, votes, strict=True)]
+    (tmp_path / "fer2013new.csv").write_text("\n".join([HEADER, *table]) + "\n")
+    preprocess(tmp_path)
+    out = capsys.readouterr().out
+    assert ("Training: 100% of the majorities" in out) == (order == "official")
+    assert ("warning: that is no more than by chance" in out) == (order != "official")
+
+
 def spoiled(number: int, line: str) -> str:
     rows = lines()
     rows[number - 1] = line

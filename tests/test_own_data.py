@@ -17,8 +17,10 @@ import visualize
 from datasets.names import CKPLUS_CLASSES, FER2013_CLASSES
 from datasets.own_faces import cut_face, read_raw, split_by_content
 from datasets.photographs import Box
+from datasets.pictures import load_image
 from datasets.raw.tree import find_tree
 from datasets.storage import FaceSet, read_faces
+from engine import annotate
 from utils.files import is_clutter, source_digest
 
 NAMES = ("très content", "wide awake", "おこ$_$")
@@ -204,7 +206,100 @@ def test_the_content_of_a_file_decides_not_its_name(tmp_path):
     assert by_face[0] == by_face[1] and len(by_face[0]) == 24
 
 
+def test_two_files_of_one_face_are_in_one_split(tmp_path):
+    for i in range(40):
+        for folder in "ab":
+            draw(tmp_path / folder / f"{i}.png", 100 * i + ord(folder))
+            with Image.open(tmp_path / folder / f"{i}.png") as image:
+                image.save(tmp_path / folder / f"copy-{i}.bmp")
+    where: dict[bytes, set[str]] = {}
+    for name, split in read(tmp_path).splits.items():
+        for face in split.pixels:
+            where.setdefault(face.tobytes(), set()).add(name)
+    assert len(where) == 80 and all(len(splits) == 1 for splits in where.values())
+
+
+# ---- classes ----
+
+
+def test_splits_may_have_other_words_for_a_class(tmp_path):
+    folders = ("train/anger", "train/happy", "test/angry", "test/happiness")
+    faces = read(fill(tmp_path / "1", dict.fromkeys(folders, 5)))
+    assert faces.class_names == ("Angry", "Happy")
+    assert counts(faces) == {"Training": [5, 5], "PrivateTest": [5, 5]}
+    rivals = (*folders, "train/angry")  # in one split they are two classes
+    assert read(fill(tmp_path / "2", dict.fromkeys(rivals, 5))).class_names[-2:] == ("anger", "angry")
+
+
+def test_a_class_that_cannot_be_learnt_is_named(tmp_path):
+    lines: list[str] = []
+    read(fill(tmp_path, {"train/a": 3, "train/b": 3, "test/a": 2, "test/c": 2}), lines)
+    assert any("c has no face in Training" in line for line in lines)
+
+
+def test_folders_of_splits_inside_classes_are_not_taken_for_pictures_of_these(tmp_path):
+    folders = ("happy/train", "happy/test", "sad/train", "sad/test")
+    source = fill(tmp_path, dict.fromkeys(folders, 6) | {"happy": 1, "sad": 1})
+    with pytest.raises(ValueError, match="it is not clear which are the classes"):
+        read(source)
+
+
+def test_pictures_that_are_not_called_so_are_named(tmp_path):
+    source = fill(tmp_path, {"a": 6, "b": 6, "c": 6})
+    for path in (source / "c").iterdir():
+        path.rename(path.with_suffix(".png_large"))
+    (source / "a" / "0.png").rename(source / "a" / "0")
+    (source / "a" / "notes.txt").write_text("GIF is a format")
+    lines: list[str] = []
+    assert read(source, lines).class_names == ("a", "b")
+    assert any("7 files are pictures and not called so" in line and str(source / "a" / "0") in line for line in lines)
+
+
 # ---- pictures ----
+
+
+def test_a_face_is_cut_out_as_visualize_does(tmp_path):
+    """A tilted one, and a picture in which only a mouth is found."""
+    with Image.open(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)) as portrait:
+        portrait.rotate(18, Image.Resampling.BICUBIC, fillcolor="white").save(tmp_path / "tilted.png")
+        portrait.resize((200, 200)).save(tmp_path / "square.png")
+    for path in tmp_path.iterdir():
+        shown = annotate.detect(path, "auto", None, 48)
+        np.testing.assert_array_equal(cut_face(load_image(path)), shown.crops[0])
+    small = [Box(80, 120, 40, 40)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(annotate, "find_faces", lambda rgb, detector: small)
+        shown = annotate.detect(tmp_path / "square.png", "auto", None, 48)
+    assert shown.detector is None
+    np.testing.assert_array_equal(cut_face(load_image(tmp_path / "square.png"), lambda image: small), shown.crops[0])
+
+
+@pytest.mark.parametrize("dataset", ["fer2013", "ckplus", "folder"])
+def test_pictures_of_every_kind_are_the_same_face_everywhere(tmp_path, dataset):
+    """16 bits, 8 bits kept in 16, a see-through background, and a camera that was held upright."""
+    face = np.random.default_rng(0).integers(30, 256, (48, 48), np.uint8)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    clear = np.dstack([face] * 3 + [np.where(face > 99, 255, 0).astype(np.uint8)])
+    kinds = {
+        "16": (Image.fromarray(face.astype(np.uint16) * 257), face, {}),
+        "8-in-16": (Image.fromarray(face.astype(np.uint16)), face, {}),
+        "clear": (Image.fromarray(clear), np.where(face > 99, face, 255), {}),
+        "turned": (Image.fromarray(face), np.rot90(face, -1), {"exif": turned}),
+    }
+    for name, (image, wanted, how) in kinds.items():
+        root = tmp_path / name
+        for k, folder in enumerate(("happy", "angry")):
+            place = root / folder if dataset == "ckplus" else root / "train" / folder
+            place.mkdir(parents=True)
+            image.save(place / f"S01{k}_004_00000010.png", **how)
+        faces = preprocess_fer2013.main(
+            ["--dataset", dataset, "--source", str(root), "--output", str(tmp_path / f"{name}.h5")]
+        )
+        (split,) = faces.splits.values()
+        assert len(split) == 2
+        for pixels in split.pixels:
+            np.testing.assert_array_equal(pixels, wanted)
 
 
 def test_one_bad_picture_costs_only_itself_and_is_named(tmp_path):

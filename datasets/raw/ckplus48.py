@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image
 
 from datasets.names import CKPLUS_CLASSES, EIGHT_CLASSES
-from datasets.pictures import formats
+from datasets.photographs import to_gray
+from datasets.pictures import formats, upright
 from datasets.raw.tree import left_out
 from datasets.raw.words import class_of
 from datasets.storage import SIDE, Split
@@ -144,12 +145,13 @@ def parse_name(path: Path) -> tuple[str, str, int]:
 
 
 def read_image(path: Path, mode: str) -> np.ndarray:
-    """An image in Pillow's mode L or RGB: uint8 (h, w) or (h, w, 3)."""
+    """An image as `load_image` gives it, in Pillow's mode L or RGB: uint8 (h, w) or (h, w, 3)."""
     try:
         with Image.open(path, formats=formats()) as image:
             if image.width * image.height > LARGEST:
                 raise ValueError(f"{image.width}x{image.height} pixels are no frame of CK+")
-            return np.asarray(image.convert(mode))
+            rgb = upright(image)
+            return to_gray(rgb) if mode == "L" else rgb
     except Exception as error:  # on damaged files decoders raise OSError, SyntaxError, MemoryError, struct.error, ...
         said = str(error) or type(error).__name__
         raise ValueError(f"{path} cannot be read as an image ({said}): unpack it again") from error
@@ -183,12 +185,15 @@ def _candidates(folder: Path, depth: int) -> Iterator[tuple[str, Path]]:
 
 
 def _kind(folder: Path) -> str | None:
-    """Whether the first file in <subject>/<sequence>/ is an image or a label; by the folder's name if there is none."""
+    """Whether there are images in <subject>/<sequence>/, or labels; by the folder's name if there is nothing at all."""
+    anything = labels = False
     for path in folder.glob("S*/*/*"):
         if is_clutter(path.relative_to(folder)):
             continue
         if path.suffix.lower() in IMAGES:
             return "images"
-        return "labels" if path.stem.endswith("_emotion") else None
+        anything, labels = True, labels or path.stem.endswith("_emotion")
+    if anything:
+        return "labels" if labels else None
     name = folder.name.lower()
     return "labels" if "emotion" in name else "images" if "image" in name else None

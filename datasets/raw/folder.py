@@ -7,7 +7,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from datasets.names import FER2013_CLASSES
-from datasets.pictures import formats, picture_endings
+from datasets.photographs import to_gray
+from datasets.pictures import formats, picture_endings, unnamed_pictures, upright
 from datasets.raw.tree import Picture, find_tree, left_out
 from datasets.raw.words import EMOTIONS, class_of
 
@@ -27,6 +28,8 @@ def read_folder(
     tree = find_tree(folder, picture_endings())
     if tree is None:
         raise ValueError(f"{folder}: no images (.jpg, .png, ...) in train/<class>/ and test/<class>/")
+    if unnamed := unnamed_pictures(tree.root):
+        say(left_out(f"{len(unnamed)} files are pictures and not called so (.jpg, .png, ...)", unnamed))
     if tree.left_out:
         say(left_out(f"{len(tree.left_out)} images lie in no class folder", tree.left_out))
     found: dict[str, list[tuple[int, str, Path]]] = {split: [] for split in splits}
@@ -72,6 +75,6 @@ def _read_image(path: Path) -> np.ndarray:
         with Image.open(path, formats=formats()) as image:
             if image.size != (SIDE, SIDE):
                 raise ValueError(f"{path} is {image.width}x{image.height}, not 48x48 as FER2013's own")
-            return np.asarray(image.convert("L"))
+            return to_gray(upright(image))
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
         raise ValueError(f"{path} cannot be read as an image") from error

@@ -64,7 +64,9 @@ def find_tree(source: Path, endings: Collection[str]) -> Tree | None:
         raise ValueError(f"{root} holds {there} with images but no folders of classes in them: put them in <class>/")
     deeper = [entries for entries in groups.values() if _all_deeper(entries)]
     several = any(len({parts[0] for parts, _ in entries}) > 1 for entries in deeper)  # classes themselves, perhaps
-    if len(deeper) == len(groups) or (several and not any(class_of(name) is not None for name in groups)):
+    inner = {parts[0] for entries in groups.values() for parts, _ in entries if len(parts) > 1}
+    unsure = several and not any(class_of(name) is not None for name in groups)
+    if len(deeper) == len(groups) or unsure or any(map(split_of, inner)):
         raise ValueError(_unclear(root, groups))
     return _tree(root, [Picture(path, name, None) for name, entries in groups.items() for _, path in entries], paths)
 
