@@ -13,6 +13,8 @@ from utils.device import first_line, out_of_memory
 
 TRIES = 3  # steps of a trial: one compiles, the next one records its CUDA graphs, and one replays them
 
+SHAPES = 64  # of batches: folds of a small set may each have another size
+
 BatchLoss = Callable[..., tuple[torch.Tensor, torch.Tensor]]  # `engine.loop.batch_loss`, or that compiled
 
 
@@ -46,6 +48,7 @@ def prepare_loss(
         warnings.filterwarnings("ignore", "TensorFloat32 tensor cores")  # --no-amp asks for float32
         # DistributedDataParallel is several graphs: the gradients of one travel while the next one runs
         graphs = loader.device.type == "cuda" and not shared
+        torch._dynamo.config.recompile_limit = SHAPES
         function = torch.compile(
             batch_loss, fullgraph=not shared, dynamic=False, mode="reduce-overhead" if graphs else None
         )

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 
 import torch
 
+from utils.device import bfloat16_pays
+
 POLYNOMIAL = (3.4445, -4.7750, 2.0315)  # a, b, c of Jordan's iteration x <- (a + b s + c s s) x, where s = x x^T
 ITERATIONS = 5
 SIZE = 0.2  # root mean square of an update, as AdamW's have it, at a learning rate of 1
@@ -104,13 +106,14 @@ def orthogonal(matrices: torch.Tensor) -> torch.Tensor:
     """(b, m, n) -> the same, with singular values of about 1; in float32 0.68 to 1.14 were measured.
 
     Newton-Schulz iteration: every step multiplies by a polynomial in x x^T. On a CPU these polynomials, which are small
-    where a matrix is long, are multiplied first; in bfloat16, which a GPU uses, rounding would spoil that. Singular
-    values below a hundredth of the largest stay smaller.
+    where a matrix is long, are multiplied first; in bfloat16, which GPUs use where they have it, rounding would spoil
+    that. Singular values below a hundredth of the largest stay smaller.
     """
-    x = matrices.bfloat16() if matrices.is_cuda else matrices
+    half = matrices.is_cuda and bfloat16_pays(matrices.device)
+    x = matrices.bfloat16() if half else matrices
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp_min(1e-7)
     x = x.mT if matrices.shape[1] > matrices.shape[2] else x  # products of the smaller side
-    x = iterated(x) if matrices.is_cuda else product_of_polynomials(x @ x.mT) @ x
+    x = iterated(x) if half else product_of_polynomials(x @ x.mT) @ x
     return (x.mT if matrices.shape[1] > matrices.shape[2] else x).to(matrices.dtype)
 
 

@@ -49,6 +49,11 @@ def processes() -> Iterator[None]:
     except RuntimeError as error:
         if not isinstance(error, dist.DistError) and not any(text in str(error) for text in PEER_IS_GONE):
             raise
+        if isinstance(error, dist.DistBackendError):  # NCCL's, of which another process's end is only one
+            raise ValueError(
+                f"process {rank()} of {world()} cannot work with the others ({str(error).strip().splitlines()[0]}); a"
+                " run that was begun goes on with the same torchrun and train.py --resume DIR"
+            ) from error
         raise ValueError(
             f"another of the {world()} processes has ended, so this one (number {rank()}) ends too; the run goes on"
             " with the same torchrun and train.py --resume DIR"
@@ -99,7 +104,9 @@ def parallel(model: torch.nn.Module) -> torch.nn.Module:
     Batch normalisation normalises with the statistics of each process's part of the batch and keeps the first one's.
     """
     device = next(model.parameters()).device
-    return DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
+    own = [device.index] if device.type == "cuda" else None
+    # training reads no buffers, and only the first one's count
+    return DistributedDataParallel(model, device_ids=own, broadcast_buffers=False)
 
 
 def meet() -> None:

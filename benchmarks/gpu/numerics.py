@@ -72,6 +72,8 @@ def _train_and_test(
     recipe = recipe_for(options["model"], options["batch_size"], lr=LR, epochs=2, ema=0.0, warmup=0.0)
     config = RunConfig(Path("-"), recipe=recipe, device=str(device), amp=amp, compile=compiled)
     setup = build_setup(config, data)
+    if compiled and not setup.compiled:
+        raise RuntimeError(setup.how)
     for _ in range(2):
         row = train_epoch(setup.state, setup.loss_of, setup.loader, recipe)
         setup.state.finish_epoch(row | {"val_accuracy": 0.0}, counts=False)

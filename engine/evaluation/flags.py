@@ -22,6 +22,6 @@ def add_test_flags(parser: argparse.ArgumentParser) -> None:
         *("--batch-size", "--bs", "--batch_size"),
         type=positive_int,
         metavar="N",
-        help="views at once (default: 64 on a CPU, 1024 on a GPU)",
+        help="views at once (default: 64 on a CPU, 256 on a GPU)",
     )
     group.add_argument("--amp", action=argparse.BooleanOptionalAction, default=False, help="bfloat16, not float32")
