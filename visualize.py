@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from datasets.names import VIEWS
 from models import BEST_WEIGHTS, WEIGHTS, usual_weights
 from utils.cli import Parser, describe, expand, expand_one, file_path, lazy_module, note, positive_int, remark, run
-from utils.files import check_writable, write_json
+from utils.files import check_file, check_writable, write_json
 
 annotate = lazy_module("engine.annotate")
 cascades = lazy_module("datasets.cascades")
@@ -212,6 +212,7 @@ def find_faces(paths: list[Path], *how: Any) -> list[Any]:
 def check_outputs(targets: list[Path], sources: list[Path]) -> None:
     """Raise ValueError, before the work, if a result cannot be written or would overwrite a source or another."""
     for target in targets:
+        check_file(target)
         check_writable(target.parent)
         if target.is_dir():
             raise ValueError(f"cannot write {target}: it is a folder; give a file's name")

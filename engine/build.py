@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
-from shlex import quote
 from typing import Any
 
 import torch
@@ -26,6 +25,7 @@ from engine.recipes import Recipe
 from engine.state import Average, TrainState
 from models.build import build_model
 from models.checkpoint import start_from
+from utils.cli import quoted
 from utils.device import choose_precision, out_of_memory, pick_device, settle_kernels
 from utils.distributed import parallel, rank, world
 from utils.seed import seed_torch
@@ -58,7 +58,7 @@ def build_data(config: RunConfig) -> list[TrainVal]:
     faces = read_faces(config.data, dataset=config.dataset)
     if config.dataset not in (None, faces.dataset):
         raise ValueError(
-            f"{config.data} holds {faces.dataset}, not {config.dataset}; give --dataset {quote(faces.dataset)},"
+            f"{config.data} holds {faces.dataset}, not {config.dataset}; give --dataset {quoted(faces.dataset)},"
             " or another --data"
         )
     faces = without_soft(faces) if config.hard_labels else faces
@@ -129,21 +129,19 @@ def build_network(config: RunConfig, data: TrainVal) -> tuple[nn.Module, str, li
     seed_torch(config.seed)
     recipe = config.recipe
     model = build_model(recipe.model, len(data.class_names), dropout=recipe.dropout, pool=recipe.pool)
-    if not config.init:
-        return model, "starts from random weights", []
-    said, ancestors = start_from(model, config.init, data.class_names)
-    if data.fold:
-        check_unseen(config, data, ancestors)
-    return model, said, ancestors
+    if config.init:
+        return model, *start_from(model, config.init, data.class_names)
+    return model, "starts from random weights", []
 
 
 def check_unseen(config: RunConfig, data: TrainVal, ancestors: Sequence[Mapping[str, Any]]) -> None:
-    """ValueError where a fold would start from weights that have seen the faces that it tests."""
+    """ValueError where a fold would start from weights that may have seen the faces that it tests."""
     own = {"number": data.fold, "folds": data.folds, "protocol": config.protocol}
     for ancestor in ancestors:
-        if same_faces(ancestor["dataset"], data.dataset) and ancestor.get("fold") != own:
+        same_fold = (ancestor.get("fold"), ancestor.get("val_sha256")) == (own, data.val_sha256)
+        if data.fold and same_faces(ancestor["dataset"], data.dataset) and not same_fold:
             raise ValueError(
-                f"--init {config.init}: {ancestor['path']} was trained on {ancestor['dataset']}, so it has seen faces"
+                f"--init {config.init}: {ancestor['path']} was trained on {ancestor['dataset']} and may have seen faces"
                 f" that fold {data.fold} tests; start from another data set's checkpoint, or leave --init out"
             )
 
@@ -190,6 +188,8 @@ def try_out(config: RunConfig, splits: list[TrainVal]) -> Setup:
     Returns what was built, for `build_setup` to use again.
     """
     setup = build_setup(config, splits[0], shared=world() > 1 and len(splits) * config.seeds == 1)
+    for data in splits:
+        check_unseen(config, data, setup.ancestors)
     recipe, face = config.recipe, splits[0].val.pixels[:1]
     side = recipe.crop
     try:

@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import shlex
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -10,6 +9,7 @@ from typing import Any, get_type_hints
 from datasets.names import DATASETS
 from engine.recipes import Recipe, check_recipe, make_recipe
 from models import model_name
+from utils.cli import quoted
 from utils.files import read_json
 
 SEEDS = 1000  # at most; each is a whole training
@@ -134,7 +134,7 @@ def resumed_config(args: argparse.Namespace, said: set[str]) -> tuple[RunConfig,
         hint = f"; there are {', '.join(runs)}" if runs else ""
         inside = next((parent for parent in folder.parents if (parent / "args.json").is_file()), None)
         if inside and folder.exists():
-            hint = f"; it is a part of one: give --resume {shlex.quote(str(inside))}"
+            hint = f"; it is a part of one: give --resume {quoted(inside)}"
         raise FileNotFoundError(f"--resume {folder}: no run there (a run's folder has an args.json){hint}")
     fixed = sorted(said - set(CHANGEABLE))
     if fixed:

@@ -1,6 +1,5 @@
 """A run's folder and its fits: one, or one per seed and fold."""
 
-import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
@@ -11,7 +10,7 @@ from datasets.train_val import TrainVal
 from engine.config import RunConfig
 from engine.log import RunLog
 from utils import device
-from utils.cli import describe
+from utils.cli import describe, quoted
 from utils.distributed import from_first, meet, rank
 from utils.files import held, remove_leftovers, write_json
 from utils.run_folder import create_run_folder
@@ -44,7 +43,7 @@ def in_use(folder: Path, config: RunConfig) -> Iterator[None]:
                 remove_leftovers(part)
             write_json(folder / "args.json", config.as_json())
         meet()
-        how = f"continue with: python train.py --resume {shlex.quote(str(folder))}"
+        how = f"continue with: python train.py --resume {quoted(folder)}"
         try:
             yield
         except (KeyboardInterrupt, Terminated) as error:
@@ -64,7 +63,7 @@ def enough_memory(config: RunConfig, folder: Path | None = None) -> AbstractCont
     smaller = f"--batch-size {half} --lr {recipe.lr * half / recipe.batch_size:g}"
     instead = f"give {smaller}"
     if folder:
-        instead = f"once more is free: python train.py --resume {shlex.quote(str(folder))}; or a new run: {smaller}"
+        instead = f"once more is free: python train.py --resume {quoted(folder)}; or a new run: {smaller}"
     return device.enough_memory(f"--batch-size {recipe.batch_size}", instead)
 
 

@@ -1,6 +1,5 @@
 """summary.json: of one fit, of the folds of a k-fold run together, and over several seeds."""
 
-import shlex
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from engine.log import RunLog
 from engine.predict import classifier_logits
 from engine.runs import Job
 from models.checkpoint import load_classifier
+from utils.cli import quoted
 from utils.files import read_json, write_json
 
 
@@ -42,9 +42,7 @@ def report_fit(folder: Path, config: RunConfig, data: TrainVal, device: torch.de
     log = RunLog(folder)
     log.line(f"epoch {summary['epoch']}, {headline(summary)}; 95% interval {low:.2%} to {high:.2%}", result=True)
     if not data.fold:
-        log.line(
-            f"next: {shlex.join(['python', 'evaluate.py', '--checkpoint', str(best), '--data', str(config.data)])}"
-        )
+        log.line(f"next: python evaluate.py --checkpoint {quoted(best)} --data {quoted(config.data)}")
     return summary
 
 

@@ -5,7 +5,6 @@ summary = look_at_film(*open_film("film.mp4"), classify, class_names, 48, output
 
 import contextlib
 import csv
-import errno
 import math
 import os
 import sys
@@ -143,22 +142,32 @@ def check_film(output: Path) -> None:
 
 
 def _frames(capture: Any, rate: float, camera: bool) -> Iterator[Frame]:
-    """A camera's frames have the time at which they come, a film's its own where that is not its rate's."""
-    number, begun, last, first = 0, time.perf_counter(), -math.inf, None
+    """A camera's frames have the time at which they come, a film's its own where that is not its rate's.
+
+    A film's times may begin anywhere, and may jump where it was put together: there the next frame follows by the rate.
+    """
+    number, seconds, first, begun = 0, 0.0, 0.0, time.perf_counter()
     told_in = _cv2().CAP_PROP_POS_MSEC
     try:
         while True:
             there, bgr = capture.read()
             if not there:
                 return
-            seconds = time.perf_counter() - begun if camera else number / rate
-            told = capture.get(told_in) / 1000
-            first = told if first is None else first
-            if not camera and abs(told - first - seconds) > 0.5 / rate and told - first > last:
-                seconds = told - first
-            seconds = max(seconds, last + 1e-4)
+            if camera:
+                seconds = time.perf_counter() - begun
+            else:
+                told, last = capture.get(told_in) / 1000, seconds
+                if not number:
+                    first = told
+                elif abs(told - first - number / rate) <= 0.5 / rate and number / rate > last:
+                    seconds = number / rate
+                elif 0 < told - first - last <= LONGEST:
+                    seconds = told - first
+                else:
+                    seconds = last + 1 / rate
+                    first = told - seconds
             yield Frame(number, seconds, _swapped(bgr))
-            number, last = number + 1, seconds
+            number += 1
     finally:
         capture.release()
 
@@ -172,31 +181,30 @@ def _film_writer(output: Path | None, rate: float) -> Iterator[Callable[[np.ndar
     if output is None:
         yield lambda rgb, seconds: None
         return
-    cv2, writer, written, ahead = _cv2(), None, 0, 0
+    cv2, writer, size, written, ahead = _cv2(), None, (0, 0), 0, 0
     with replacing(output) as temporary:
         partial = temporary.with_name(temporary.name + output.suffix)  # its ending tells OpenCV the format
 
         def write(rgb: np.ndarray, seconds: float) -> None:
-            nonlocal writer, written, ahead
+            nonlocal writer, size, written, ahead
             if writer is None:
-                codec = CODECS[output.suffix.lower()]
-                writer = cv2.VideoWriter(str(partial), cv2.VideoWriter.fourcc(*codec), rate, rgb.shape[1::-1])
+                codec, size = CODECS[output.suffix.lower()], rgb.shape[1::-1]
+                writer = cv2.VideoWriter(str(partial), cv2.VideoWriter.fourcc(*codec), rate, size)
                 if not writer.isOpened():
                     raise ValueError(f"this OpenCV cannot write {codec} into {output}; try {' or '.join(CODECS)}")
             due = round(seconds * rate) + 1 - written - ahead
             if due > LONGEST * rate:
                 due, ahead = 1, ahead + due - 1
-            bgr = _swapped(rgb) if due > 0 else None
             for _ in range(due):
-                writer.write(bgr)
+                writer.write(_swapped(rgb if rgb.shape[1::-1] == size else _fitted(rgb, size)))
                 written += 1
 
         try:
             yield write
             if writer is not None:
                 writer.release()
-                if not _is_whole(partial, written):  # OpenCV does not say that a disk is full
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(output))
+                if not _is_whole(partial, written):  # OpenCV does not say why
+                    raise ValueError(f"{output} could not be written whole; is the disk full? make room and try again")
                 os.replace(partial, temporary)
         finally:
             if writer is not None:
@@ -239,6 +247,17 @@ def _shown(rgb: np.ndarray) -> bool:
     cv2 = _cv2()
     cv2.imshow(TITLE, _swapped(rgb))
     return cv2.waitKey(1) & 0xFF in (ord("q"), 27) or cv2.getWindowProperty(TITLE, cv2.WND_PROP_VISIBLE) < 1
+
+
+def _fitted(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A frame of another size in the middle of one of `size` (width, height): all frames of a file have the same."""
+    h, w = pixels.shape[:2]
+    scale = min(size[0] / w, size[1] / h)
+    small = _cv2().resize(pixels, (max(1, round(w * scale)), max(1, round(h * scale))))
+    frame = np.zeros((size[1], size[0], 3), np.uint8)
+    top, left = (size[1] - small.shape[0]) // 2, (size[0] - small.shape[1]) // 2
+    frame[top : top + small.shape[0], left : left + small.shape[1]] = small
+    return frame
 
 
 def _swapped(pixels: np.ndarray) -> np.ndarray:

@@ -135,7 +135,7 @@ def start_from(model: nn.Module, path: str | Path, class_names: Sequence[str]) -
     all see the same gray face, is summed where the network has one.
 
     Returns what was done, for the log, and the checkpoints that the weights come from, the oldest first: path,
-    dataset, selected_on, fold.
+    dataset, selected_on, fold, val_sha256.
     """
     state = load_checkpoint(path)
     tensors = dict(state.get("ema") or state["model"])
@@ -166,7 +166,7 @@ def start_from(model: nn.Module, path: str | Path, class_names: Sequence[str]) -
     except ValueError as error:
         raise ValueError(f"{error}; give --init with the --model of its checkpoint") from None
     ancestor = {"path": str(path), "dataset": state["dataset"], "selected_on": selected_on(state)}
-    ancestor["fold"] = state.get("fold")
+    ancestor |= {"fold": state.get("fold"), "val_sha256": state.get("val_sha256")}
     return said, [*state.get("ancestors", []), ancestor]
 
 
@@ -237,7 +237,7 @@ def check_network(state: dict[str, Any], path: str | Path) -> None:
     try:
         with torch.device("meta"):
             network = _build(state)
-    except RuntimeError:  # some of timm's cannot be built there
+    except (RuntimeError, ValueError):  # some of timm's cannot be built there
         network = _build(state)
     check_fit(network, tensors, f"{path} ({state['model_name']})")
     check_finite(tensors, str(path))

@@ -103,8 +103,8 @@ def _is_fold(value: Any) -> bool:
 
 def _is_options(value: Any) -> bool:
     return isinstance(value, dict) and all(
-        _is_text(key) and (value is None or type(value) is bool or _is_number(value) or _is_text(value))
-        for key, value in value.items()
+        _is_text(key) and (_is_text(item) or item is None or (type(item) in (bool, int, float) and math.isfinite(item)))
+        for key, item in value.items()
     )
 
 
@@ -113,7 +113,7 @@ def _is_ancestors(value: Any) -> bool:
         return False
     return all(
         isinstance(row, dict)
-        and row.keys() - {"fold"} == {"path", "dataset", "selected_on"}
+        and row.keys() - {"fold", "val_sha256"} == {"path", "dataset", "selected_on"}
         and all(
             text is None or (isinstance(text, str) and len(text) < 5000) for key, text in row.items() if key != "fold"
         )
@@ -147,7 +147,7 @@ RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "best": (_or_none(_is_best), "a dict of numbers or None"),
     "fold": (_or_none(_is_fold), "a dict of number, folds and protocol, or None"),
     "options": (_or_none(_is_options), "a dict of numbers and texts, or None"),
-    "ancestors": (_is_ancestors, "a list of path, dataset, selected_on and fold"),
+    "ancestors": (_is_ancestors, "a list of path, dataset, selected_on, fold and val_sha256"),
     **{
         key: (_or_none(_is_text), "a line of text or None")
         for key in ("recipe", "select_on", "val_views", "origin", "data_sha256", "train_sha256", "val_sha256")

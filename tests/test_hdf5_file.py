@@ -244,6 +244,21 @@ def test_a_data_set_is_not_called_like_a_place_or_an_escape(tmp_path, name):
     assert "cannot be the name of a data set" in refusal(path)
 
 
+@pytest.mark.parametrize("name", ["عکس\u200cها", "my\u00a0faces", "写真"])
+def test_a_data_set_is_called_in_any_script(tmp_path, name):
+    faces = FaceSet(name, FER2013_CLASSES, {"Training": Split(PIXELS, LABELS)}, "s", "d")
+    write_faces(tmp_path / "f.h5", faces)
+    assert read_faces(tmp_path / "f.h5").dataset == name
+
+
+def test_what_could_not_be_read_is_not_written(tmp_path):
+    long = Split(PIXELS, LABELS, {"subject": np.array(["S1", "S2", "S3", "x" * 201])})
+    for name, split, message in (("../x", Split(PIXELS, LABELS), "name of a data set"), ("x", long, "201 letters")):
+        with pytest.raises(ValueError, match=message):
+            write_faces(tmp_path / "f.h5", FaceSet(name, FER2013_CLASSES, {"data": split}, "s", "d"))
+    assert not list(tmp_path.iterdir())
+
+
 def test_one_long_text_does_not_make_all_of_them_long(tmp_path):
     texts = np.array(["S1", "S2", "S3", "x" * 100_000], object)
     path = write(tmp_path / "f.h5", Training_subject=texts)

@@ -199,6 +199,10 @@ def test_somebody_may_be_called_what_pandas_takes_for_nothing(tmp_path):
     people = np.array(["NA", "None", "null", "nan", "n/a", "NULL"])
     write_predictions(tmp_path / "p.csv", np.arange(6), y, p, NAMES, {"subject": people})
     assert read_predictions(tmp_path / "p.csv").extra["subject"].tolist() == people.tolist()
+    rows = "index;label;prediction;a;b\n0;0;0;0,75;0,25\n1;0;0;0,75;0,25\n2;0;0;NA;0,25\n"
+    (tmp_path / "q.csv").write_text(rows)
+    with pytest.raises(ValueError, match="line 4, column a: an empty cell"):
+        read_predictions(tmp_path / "q.csv")
 
 
 def test_predictions_refuse_to_be_written(tmp_path):

@@ -20,7 +20,8 @@ from engine.figures.faces import MOST_FACES, AnnotatedImage, Face
 from models.checkpoint import load_checkpoint
 from models.refusals import pickled
 from models.safe_tensors import write
-from utils.files import source_digest, write_text
+from utils import cli
+from utils.files import check_file, source_digest, write_text
 from utils.run_folder import create_run_folder
 
 ROOT = Path(__file__).parents[1]
@@ -121,9 +122,20 @@ def test_a_link_stays_and_a_pipe_is_no_file(tmp_path):
     write_text(tmp_path / "link.txt", "new")
     assert (tmp_path / "link.txt").is_symlink() and (tmp_path / "real.txt").read_text() == "new"
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(ValueError, match="is no file but a device or a pipe"):
-        write_text(tmp_path / "pipe", "new")
+    for special in (tmp_path / "pipe", "/dev/stdout", "/dev/null", "/proc/self/fd/1"):
+        with pytest.raises(ValueError, match="is no file but a device or a pipe"):
+            write_text(special, "new")
     assert (tmp_path / "pipe").is_fifo()
+    check_file("/dev/shm/x.json")  # a folder like any other
+
+
+def test_without_stdout_there_is_no_fault(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    parser = cli.Parser(prog="x.py")
+    assert cli.run(parser, parser.parse_args([]), lambda args: 7) == 7
+    with pytest.raises(SystemExit) as stop:
+        cli.run(parser, parser.parse_args([]), lambda args: int("x"))
+    assert stop.value.code == 2
 
 
 def test_a_folder_with_a_name_that_is_no_text_has_a_digest(tmp_path):

@@ -206,6 +206,8 @@ class Capture:
         ([0.0] * 50, 25, [i / 25 for i in range(50)]),  # one that tells nothing
         ([i / 25 for i in range(25)] + [1 + i / 5 for i in range(25)], 25, None),  # slower from a second on
         ([i / 30 for i in range(60)], 25, None),  # whose rate is not known
+        ([3600 if i == 9 else i / 25 for i in range(50)], 25, [i / 25 for i in range(50)]),  # one time is wrong
+        ([i / 10 for i in range(20)] * 2, 30, [i / 10 for i in range(20)] + [1.9 + 1 / 30 + i / 10 for i in range(20)]),
     ],
 )
 def test_frames_have_the_times_that_the_film_gives_them(told, rate, wanted):
@@ -224,6 +226,15 @@ def test_the_film_plays_as_fast_as_what_it_shows(tmp_path, rate, times):
     seen = cv2.VideoCapture(str(tmp_path / "x.avi"))
     length = seen.get(cv2.CAP_PROP_FRAME_COUNT) / seen.get(cv2.CAP_PROP_FPS)
     assert length == pytest.approx(2, abs=0.15)
+
+
+def test_frames_of_another_size_are_fitted_into_the_film(tmp_path):
+    sizes = [(240, 320)] * 20 + [(480, 320)] * 20
+    frames = (video.Frame(i, i / 25, np.full((*size, 3), 200, np.uint8)) for i, size in enumerate(sizes))
+    video.look_at_film(frames, 25, classify, NAMES, 48, tmp_path / "x.mp4")
+    assert cv2.VideoCapture(str(tmp_path / "x.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 40
+    fitted = video._fitted(np.full((480, 320, 3), 200, np.uint8), (320, 240))
+    assert fitted.shape == (240, 320, 3) and (fitted[:, 80:240] == 200).all() and not fitted[:, :80].any()
 
 
 @pytest.mark.parametrize("ending", [".avi", ".mp4", ".mkv"])
@@ -249,5 +260,5 @@ def test_a_full_disk_leaves_the_older_film(film, tmp_path, ending):
         "cpu",
     ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 2 and "make room there" in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 2 and "is the disk full?" in done.stderr and "Traceback" not in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == [output.name] and output.read_bytes() == b"an older film"

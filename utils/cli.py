@@ -12,6 +12,7 @@ import errno
 import glob
 import importlib
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
@@ -88,7 +89,8 @@ def run(
     try:
         with stop.terminable():
             result = function(args)
-            sys.stdout.flush()
+            if sys.stdout:
+                sys.stdout.flush()
             return result
     except BrokenPipeError:  # the reader has seen enough (| head)
         _drop_output()
@@ -114,6 +116,8 @@ def run(
 
 def _drop_output(unless_it_can_be_written: bool = False) -> None:
     """What waits to be written to stdout goes nowhere, so that Python's end does not fail in writing it."""
+    if sys.stdout is None:
+        return
     try:
         if unless_it_can_be_written:
             return sys.stdout.flush()
@@ -127,6 +131,15 @@ def describe(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     return str(error) or type(error).__name__
+
+
+def quoted(word: object) -> str:
+    """A word of a printed command as the shell takes it, a path above all."""
+    if os.name == "nt":
+        from subprocess import list2cmdline
+
+        return list2cmdline([str(word)])
+    return shlex.quote(str(word))
 
 
 def expand(given: Iterable[Path]) -> list[Path]:

@@ -32,9 +32,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
     lock on the temporary file keeps from taking one that is being written. A link stays, and what it leads to is
     replaced. Raises ValueError for a device or a pipe.
     """
+    check_file(path)
     path = Path(os.path.realpath(path)) if Path(path).is_symlink() else Path(path)
-    if path.exists() and not (path.is_file() or path.is_dir()):
-        raise ValueError(f"{path} is no file but a device or a pipe; give the name of a file")
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(path.parent, path.name)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(3)}{TEMPORARY}")
@@ -170,6 +169,15 @@ def files_digest(roots: Sequence[Path], files: Sequence[Path]) -> str:
     for name in sorted(names):
         total.update(f"{name}\0{source_digest(names[name])}\n".encode("utf-8", "surrogateescape"))
     return total.hexdigest()
+
+
+def check_file(path: str | Path) -> None:
+    """Raise ValueError for a device or a pipe, which cannot be replaced by a whole file (`/dev/stdout`, say)."""
+    path = Path(path)
+    special = path.exists() and not (path.is_file() or path.is_dir())
+    _, *parts = path.absolute().parts
+    if special or (os.name == "posix" and (parts[:1] == ["proc"] or (parts[:1] == ["dev"] and parts[1:2] != ["shm"]))):
+        raise ValueError(f"{path} is no file but a device or a pipe; give the name of a file")
 
 
 def check_writable(folder: str | Path) -> None:

@@ -1,7 +1,6 @@
 """The folder of a run: making it, and what a run depends on besides its arguments."""
 
 import platform
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy
 import torch
 import torchvision
 
+from utils.cli import quoted
 from utils.device import describe_device
 from utils.files import remove_leftovers
 
@@ -46,7 +46,7 @@ def _way_on(folder: Path) -> str:
             return " with nothing but evaluations; remove it, or"
         return ";"
     if any(folder.rglob("*.pt")):
-        return f"; continue it with --resume {shlex.quote(str(folder))}, or"
+        return f"; continue it with --resume {quoted(folder)}, or"
     return " with a run of which no epoch was saved; remove it, or"
 
 

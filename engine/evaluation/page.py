@@ -7,7 +7,6 @@ It follows the reader's light or dark scheme and fits a phone. The layout is in 
 import base64
 import io
 import re
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -25,6 +24,7 @@ from engine.evaluation.report import about_checkpoint, p_value
 from engine.evaluation.selection import selection_note
 from engine.figures.curves import precision_recall_figure, reliability_figure
 from engine.figures.style import BLUE, GRAY, RED
+from utils.cli import quoted
 from utils.files import write_text
 
 TEMPLATE = Path(__file__).with_name("page.html")
@@ -259,7 +259,7 @@ def _png(pixels: np.ndarray) -> str:
 def _quoted(word: str) -> str:
     """As a shell takes it; what has blanks alone in double quotes, which every system's shell knows."""
     blanks = re.search(r"\s", word) and not re.search(r'["$`\\!]', word)
-    return f'"{word}"' if blanks else shlex.quote(word)
+    return f'"{word}"' if blanks else quoted(word)
 
 
 def _percent(share: float) -> str:

@@ -25,6 +25,9 @@ from datasets.raw.csv_text import read_table
 from engine.evaluation.metrics import check_inputs
 from utils.files import replacing
 
+# Cells that hold no number, as pandas takes them; somebody may be called NA, so in columns of people only "" is none
+NOTHING = ["", "NA", "N/A", "n/a", "<NA>", "#N/A", "NaN", "nan", "-nan", "null", "NULL", "None"]
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -140,8 +143,8 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, int]:
                 decimal=decimal,
                 dtype=types,
                 index_col=False,
-                keep_default_na=False,  # somebody may be called NA
-                na_values=[""],
+                keep_default_na=False,
+                na_values={name: [""] if name in types else NOTHING for name in header},
             )
     except (ValueError, csv.Error, pd.errors.ParserWarning) as error:  # pandas' parser errors are ValueErrors too
         raise ValueError(f"{path} is not a predictions.csv ({str(error).strip().splitlines()[0][:200]})") from None

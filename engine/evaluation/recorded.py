@@ -4,7 +4,6 @@ import csv
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from sklearn.metrics import confusion_matrix
 from engine.evaluation.comparison import paired_difference
 from engine.evaluation.metrics import compute_metrics
 from engine.evaluation.predictions import read_predictions
+from utils.cli import quoted
 from utils.files import read_json
 
 
@@ -20,7 +20,7 @@ def find_predictions(run: Path, wanted: Mapping[str, str]) -> Path | None:
     """Return the run's predictions.csv, else its newest evaluation's; only one that is as `wanted` says."""
     if not run.is_dir():
         raise FileNotFoundError(
-            f"--run {run}: no such folder; train one with: python train.py --name {quote(run.name)}"
+            f"--run {run}: no such folder; train one with: python train.py --name {quoted(run.name)}"
         )
     evaluations = sorted(run.glob("evaluation*/predictions.csv"), key=lambda path: -path.stat().st_mtime)
     for path in [run / "predictions.csv", *evaluations]:
@@ -37,7 +37,7 @@ def predictions_of(path: Path, wanted: Mapping[str, str]) -> Path:
     if found is None:
         asked = "".join(f" of {name} {value}" for name, value in wanted.items())
         raise FileNotFoundError(
-            f"{path} has no predictions.csv{asked}; make one: python evaluate.py --checkpoint {quote(str(path))}"
+            f"{path} has no predictions.csv{asked}; make one: python evaluate.py --checkpoint {quoted(path)}"
         )
     return found
 

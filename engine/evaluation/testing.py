@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from engine.evaluation.metrics import (
 )
 from engine.predict import classifier_probabilities, views_at_once
 from models.checkpoint import Classifier, find_checkpoints, load_classifier, selected_on
-from utils.cli import remark
+from utils.cli import quoted, remark
 from utils.device import enough_memory, pick_device
 from utils.files import source_digest
 
@@ -97,7 +96,7 @@ def load_setup(
     faces = read_faces(data, dataset=expected)
     if dataset and dataset != faces.dataset:
         raise ValueError(
-            f"{data} holds {faces.dataset}, not {dataset}; give --dataset {quote(faces.dataset)}, or another --data"
+            f"{data} holds {faces.dataset}, not {dataset}; give --dataset {quoted(faces.dataset)}, or another --data"
         )
     for classifier in classifiers:
         if classifier.class_names != faces.class_names:
