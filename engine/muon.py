@@ -17,7 +17,7 @@ class Muon(torch.optim.Optimizer):
     """Muon for the weights of hidden layers, and AdamW for the last layer's and for what has one dimension.
 
     Jordan et al., https://kellerjordan.github.io/posts/muon, 2024. A convolution's weights (out, in, h, w) are a matrix
-    (out, in h w), and updates have the size of AdamW's (Liu et al., arXiv:2502.16982), so that both parts share a
+    (out, h w in), and updates have the size of AdamW's (Liu et al., arXiv:2502.16982), so that both parts share a
     learning rate and a decoupled weight decay. torch.optim.Muon takes matrices alone.
 
     parameters: of a network, the last layer at the end. lr: a float, or a tensor on the parameters' device, which may
@@ -63,10 +63,11 @@ class Muon(torch.optim.Optimizer):
         for i, update in enumerate(ahead):
             same[update.shape].append(i)
         for shape, places in same.items():
-            matrices = torch.stack([ahead[i].flatten(1) for i in places])
+            # with the channels last, as they lie in memory; the order of a matrix's columns changes nothing
+            matrices = torch.stack([ahead[i].movedim(1, -1).flatten(1) for i in places])
             matrices = orthogonal(matrices) * (SIZE * max(matrices.shape[1:]) ** 0.5)
             for i, matrix in zip(places, matrices, strict=True):
-                ahead[i] = matrix.view(shape)
+                ahead[i] = matrix.view(shape[0], *shape[2:], shape[1]).movedim(-1, 1)
         return ahead
 
     def _adam(self, params: Sequence[torch.Tensor], beta1: float) -> list[torch.Tensor]:
