@@ -18,8 +18,8 @@ from datasets.photographs import (
     best_detector,
     crop_face,
     find_faces,
+    is_a_part,
     is_face_crop,
-    is_part_of_a_face,
     turn_of,
     whole_image,
 )
@@ -117,10 +117,10 @@ def cut_face(image: np.ndarray, find: FindFace = find_best) -> np.ndarray | None
         return None
     if is_face_crop(image):
         return crop_face(image, whole_image(image), margin=0)
-    box = next(iter(find(image)), None)
-    if max(h, w) <= SMALL and max(h, w) <= 1.25 * min(h, w) and (box is None or is_part_of_a_face(image, box)):
+    boxes = find(image)
+    if is_a_part(image, boxes) or (not boxes and max(h, w) <= SMALL and max(h, w) <= 1.25 * min(h, w)):
         return crop_face(image, whole_image(image), margin=0)
-    return None if box is None else crop_face(image, box, degrees=turn_of(image, box))
+    return crop_face(image, boxes[0], degrees=turn_of(image, boxes[0])) if boxes else None
 
 
 def name_classes(pictures: Sequence[Picture], say: Callable[[str], object]) -> dict[str, str]:
@@ -156,15 +156,20 @@ def _splits(
     if pictures[0].split:
         return [str(picture.split) for picture in pictures]
     say(
-        "no folder tells the splits: each face's pixels do, about 80/10/10. If the same people are in many "
+        "no folder tells the splits: the content of each file does, about 80/10/10. If the same people are in many "
         "pictures, make train/, val/ and test/ by person instead"
     )
-    return split_by_content([fraction(face) for face in faces], labels)
+    fractions = [fraction(picture.path) for picture in pictures]
+    of_face: dict[bytes, float] = {}  # copies of a face, in files of other kinds, go where one of them goes
+    for face, u in zip(faces, fractions, strict=True):
+        of_face[face.tobytes()] = min(u, of_face.get(face.tobytes(), 1.0))
+    return split_by_content([of_face[face.tobytes()] for face in faces], labels)
 
 
-def fraction(face: np.ndarray) -> float:
-    """A number in [0, 1) that the pixels of a face alone decide, so that two copies of it have the same."""
-    return int.from_bytes(hashlib.sha256(face.tobytes()).digest()[:6]) / 2**48
+def fraction(path: Path) -> float:
+    """A number in [0, 1) that the content of a file alone decides."""
+    with open(path, "rb") as file:
+        return int.from_bytes(hashlib.file_digest(file, "sha256").digest()[:6]) / 2**48
 
 
 def split_by_content(fractions: Sequence[float], labels: Sequence[int] | np.ndarray) -> list[str]:

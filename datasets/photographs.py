@@ -7,6 +7,7 @@ Only finding faces needs OpenCV.
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -88,10 +89,11 @@ def may_be_a_face(image: np.ndarray) -> bool:
     return long <= 1.25 * short or (long <= SMALL and long <= 2 * short)
 
 
-def is_part_of_a_face(image: np.ndarray, box: Box) -> bool:
-    """Whether a box in a picture that is small and about square is a mouth, say, and the whole of it the face."""
+def is_a_part(image: np.ndarray, boxes: Sequence[Box]) -> bool:
+    """Whether all that was found in a picture is a part of a face, a mouth say: it is small and square, as one is."""
     h, w = image.shape[:2]
-    return max(h, w) <= SMALL and max(h, w) <= 1.25 * min(h, w) and box.w < 0.5 * min(h, w)
+    alone = len(boxes) == 1 and max(h, w) <= SMALL and max(h, w) <= 1.25 * min(h, w)
+    return alone and boxes[0].w < min(h, w) / 3
 
 
 def turn_of(image: np.ndarray, box: Box) -> float:

@@ -6,6 +6,8 @@ Everything that Pillow reads is taken; a phone's HEIC too where pillow-heif is i
 import functools
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -70,11 +72,8 @@ def load_image(path: str | Path) -> np.ndarray:
     if _is_heif(path) and not _reads_heif():
         raise ValueError(f"{path} is HEIC, which needs one package more: python -m pip install pillow-heif")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's remarks on damaged metadata are no concern here
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=formats()) as image:
-                return upright(image)
+        with opened(path) as image:
+            return upright(image)
     except (PermissionError, MemoryError):
         raise
     except UnidentifiedImageError:
@@ -86,8 +85,18 @@ def load_image(path: str | Path) -> np.ndarray:
         raise ValueError(f"{path} is damaged or truncated ({error}); fetch it again") from error
 
 
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """An image file; Pillow's errors for what is none, and its remarks on damaged metadata to nobody."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with Image.open(path, formats=_formats()) as image:
+            yield image
+
+
 @functools.cache
-def formats() -> list[str]:
+def _formats() -> list[str]:
     """Pillow's names of the formats that are opened; a page of PostScript would start another program."""
     _reads_heif()
     Image.init()

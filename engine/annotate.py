@@ -14,8 +14,8 @@ from datasets.photographs import (
     clip,
     crop_face,
     find_faces,
+    is_a_part,
     is_face_crop,
-    is_part_of_a_face,
     may_be_a_face,
     turn_of,
     whole_image,
@@ -54,7 +54,7 @@ def detect(path: Path, mode: str, margin: float | None, size: int) -> DetectedFa
     boxes: list[Box] = []
     if mode == "on" or (mode == "auto" and not is_face_crop(rgb)):
         boxes = find_faces(rgb, best_detector())
-        if mode == "auto" and boxes and is_part_of_a_face(rgb, boxes[0]):
+        if mode == "auto" and is_a_part(rgb, boxes):
             boxes = []
         if not boxes and mode == "on":
             raise ValueError(f"no face found in {path}; --detect off takes the whole image for one")

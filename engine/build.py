@@ -98,6 +98,7 @@ def build_setup(config: RunConfig, data: TrainVal, reuse: Setup | None = None, s
     amp, precision = choose_precision(device, config.amp)
     loader = build_loader(config, data, device, (rank(), world()) if shared else (0, 1))
     fresh, started_from, ancestors = build_network(config, data)
+    check_unseen(config, data, ancestors)
     if reuse:
         model, network, compute, how = reuse.state.model, reuse.network, reuse.compute, reuse.how
         model.load_state_dict(fresh.state_dict())
@@ -138,7 +139,8 @@ def check_unseen(config: RunConfig, data: TrainVal, ancestors: Sequence[Mapping[
     """ValueError where a fold would start from weights that may have seen the faces that it tests."""
     own = {"number": data.fold, "folds": data.folds, "protocol": config.protocol}
     for ancestor in ancestors:
-        same_fold = (ancestor.get("fold"), ancestor.get("val_sha256")) == (own, data.val_sha256)
+        same_fold = ancestor["dataset"] == data.dataset and ancestor.get("fold") == own
+        same_fold = same_fold and ancestor.get("val_sha256") in (None, data.val_sha256)
         if data.fold and same_faces(ancestor["dataset"], data.dataset) and not same_fold:
             raise ValueError(
                 f"--init {config.init}: {ancestor['path']} was trained on {ancestor['dataset']} and may have seen faces"
@@ -188,7 +190,7 @@ def try_out(config: RunConfig, splits: list[TrainVal]) -> Setup:
     Returns what was built, for `build_setup` to use again.
     """
     setup = build_setup(config, splits[0], shared=world() > 1 and len(splits) * config.seeds == 1)
-    for data in splits:
+    for data in splits[1:]:
         check_unseen(config, data, setup.ancestors)
     recipe, face = config.recipe, splits[0].val.pixels[:1]
     side = recipe.crop

@@ -50,7 +50,7 @@ class RunLog:
         if self.silent:
             return
         stream = sys.stdout if result else sys.stderr
-        if result or not QUIET.get():
+        if stream is not None and (result or not QUIET.get()):
             tqdm.write(text, file=stream)
             stream.flush()
         with open(self.folder / "log.txt", "a", encoding="utf-8", errors="backslashreplace") as file:

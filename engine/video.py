@@ -18,13 +18,13 @@ import numpy as np
 from datasets import cascades
 from datasets.photographs import MARGIN, Box, clip, crop_face, drop_nested, find_faces, to_gray
 from engine.figures.film import draw_frame
+from engine.frame_times import LONGEST, frame_times
 from engine.tracking import SAME, Tracker, iou
 from utils.files import replacing
 
 CODECS = {".mp4": "mp4v", ".mkv": "mp4v", ".avi": "MJPG", ".mov": "mp4v"}
 # Seconds from one search of the whole picture to the next; in between faces are looked for where they were
 SEARCH = 0.3
-LONGEST = 10.0  # seconds that a frame is shown in the film that is written; times that jump further are no times
 USUAL_RATE = 25.0  # frames a second of a film that does not say
 TITLE = "q ends"
 
@@ -142,32 +142,20 @@ def check_film(output: Path) -> None:
 
 
 def _frames(capture: Any, rate: float, camera: bool) -> Iterator[Frame]:
-    """A camera's frames have the time at which they come, a film's its own where that is not its rate's.
+    """A camera's frames have the time at which they come, a film's those that it gives them (`frame_times`)."""
+    begun, told_in = time.perf_counter(), _cv2().CAP_PROP_POS_MSEC
 
-    A film's times may begin anywhere, and may jump where it was put together: there the next frame follows by the rate.
-    """
-    number, seconds, first, begun = 0, 0.0, 0.0, time.perf_counter()
-    told_in = _cv2().CAP_PROP_POS_MSEC
-    try:
+    def read() -> Iterator[tuple[float, np.ndarray]]:
         while True:
             there, bgr = capture.read()
             if not there:
                 return
-            if camera:
-                seconds = time.perf_counter() - begun
-            else:
-                told, last = capture.get(told_in) / 1000, seconds
-                if not number:
-                    first = told
-                elif abs(told - first - number / rate) <= 0.5 / rate and number / rate > last:
-                    seconds = number / rate
-                elif 0 < told - first - last <= LONGEST:
-                    seconds = told - first
-                else:
-                    seconds = last + 1 / rate
-                    first = told - seconds
-            yield Frame(number, seconds, _swapped(bgr))
-            number += 1
+            yield time.perf_counter() - begun if camera else capture.get(told_in) / 1000, _swapped(bgr)
+
+    try:
+        timed = read() if camera else frame_times(read(), rate)
+        for number, (seconds, rgb) in enumerate(timed):
+            yield Frame(number, seconds, rgb)
     finally:
         capture.release()
 

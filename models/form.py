@@ -103,7 +103,7 @@ def _is_fold(value: Any) -> bool:
 
 def _is_options(value: Any) -> bool:
     return isinstance(value, dict) and all(
-        _is_text(key) and (_is_text(item) or item is None or (type(item) in (bool, int, float) and math.isfinite(item)))
+        _is_text(key) and (_is_text(item) or item is None or (type(item) in (bool, int, float) and abs(item) < 1e300))
         for key, item in value.items()
     )
 

@@ -17,12 +17,14 @@ from engine.evaluation.page import _svg
 from engine.evaluation.predictions import write_predictions
 from engine.figures.curves import precision_recall_figure
 from engine.figures.faces import MOST_FACES, AnnotatedImage, Face
+from engine.log import RunLog
 from models.checkpoint import load_checkpoint
 from models.refusals import pickled
 from models.safe_tensors import write
 from utils import cli
 from utils.files import check_file, source_digest, write_text
 from utils.run_folder import create_run_folder
+from utils.stop import Terminated
 
 ROOT = Path(__file__).parents[1]
 ODD = ["it's.pt", "m$(touch pwned).pt", "a`touch pwned`.pt", 'say "x".pt', "a b.pt"]
@@ -129,13 +131,23 @@ def test_a_link_stays_and_a_pipe_is_no_file(tmp_path):
     check_file("/dev/shm/x.json")  # a folder like any other
 
 
-def test_without_stdout_there_is_no_fault(monkeypatch):
+def test_without_stdout_there_is_no_fault(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "stdout", None)
     parser = cli.Parser(prog="x.py")
     assert cli.run(parser, parser.parse_args([]), lambda args: 7) == 7
     with pytest.raises(SystemExit) as stop:
         cli.run(parser, parser.parse_args([]), lambda args: int("x"))
     assert stop.value.code == 2
+    for raised, status in ((KeyboardInterrupt, 130), (Terminated, 143), (OSError("x"), 2)):
+
+        def fail(args, raised=raised):
+            raise raised
+
+        with pytest.raises(SystemExit) as stop:
+            cli.run(parser, parser.parse_args([]), fail)
+        assert stop.value.code == status
+    RunLog(tmp_path).line("a result", result=True)
+    assert (tmp_path / "log.txt").read_text() == "a result\n"
 
 
 def test_a_folder_with_a_name_that_is_no_text_has_a_digest(tmp_path):

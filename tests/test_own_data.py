@@ -16,7 +16,7 @@ import train
 import visualize
 from datasets.names import CKPLUS_CLASSES, FER2013_CLASSES
 from datasets.own_faces import cut_face, read_raw, split_by_content
-from datasets.photographs import Box
+from datasets.photographs import Box, is_a_part
 from datasets.pictures import load_image
 from datasets.raw.tree import find_tree
 from datasets.storage import FaceSet, read_faces
@@ -239,9 +239,11 @@ def test_a_class_that_cannot_be_learnt_is_named(tmp_path):
 
 def test_folders_of_splits_inside_classes_are_not_taken_for_pictures_of_these(tmp_path):
     folders = ("happy/train", "happy/test", "sad/train", "sad/test")
-    source = fill(tmp_path, dict.fromkeys(folders, 6) | {"happy": 1, "sad": 1})
-    with pytest.raises(ValueError, match="it is not clear which are the classes"):
+    source = fill(tmp_path / "1", dict.fromkeys(folders, 6) | {"happy": 1, "sad": 1})
+    with pytest.raises(ValueError, match="happy holds test/, train/: splits are the outer folders"):
         read(source)
+    people = {"happy": 3, "happy/Dev": 3, "sad": 3, "sad/Ann": 3}  # somebody may be called like a split
+    assert sum(map(sum, counts(read(fill(tmp_path / "2", people))).values())) == 12
 
 
 def test_pictures_that_are_not_called_so_are_named(tmp_path):
@@ -258,6 +260,24 @@ def test_pictures_that_are_not_called_so_are_named(tmp_path):
 # ---- pictures ----
 
 
+def test_a_small_picture_of_people_is_no_face_as_a_whole():
+    group, one = [Box(x, 90, 60, 60) for x in (5, 65, 125, 180)], [Box(64, 45, 91, 91)]
+    assert not is_a_part(np.zeros((240, 240, 3), np.uint8), group)
+    assert not is_a_part(np.zeros((250, 213, 3), np.uint8), one)
+    assert is_a_part(np.zeros((250, 213, 3), np.uint8), [Box(64, 145, 60, 60)])
+    assert not is_a_part(np.zeros((480, 640, 3), np.uint8), [Box(64, 145, 60, 60)])
+
+
+def test_damaged_metadata_is_no_concern(tmp_path, recwarn):
+    source = fill(tmp_path / "own", {"train/happy": 2, "train/sad": 2})
+    with Image.open(source / "train" / "happy" / "0.png") as image:
+        image.save(source / "train" / "happy" / "9.jpg", exif=b"Exif\0\0II*\0\x08\0\0\0\x05\0\x12\x01\x03\0")
+    for dataset in ("fer2013", "folder"):
+        where = ["--source", str(source), "--output", str(tmp_path / f"{dataset}.h5")]
+        assert len(preprocess_fer2013.main(["--dataset", dataset, *where]).splits["Training"]) == 5
+    assert not [warning for warning in recwarn if "EXIF" in str(warning.message)]
+
+
 def test_a_face_is_cut_out_as_visualize_does(tmp_path):
     """A tilted one, and a picture in which only a mouth is found."""
     with Image.open(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)) as portrait:
@@ -267,6 +287,7 @@ def test_a_face_is_cut_out_as_visualize_does(tmp_path):
         shown = annotate.detect(path, "auto", None, 48)
         np.testing.assert_array_equal(cut_face(load_image(path)), shown.crops[0])
     small = [Box(80, 120, 40, 40)]
+    assert annotate.detect(tmp_path / "square.png", "auto", None, 48).detector
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(annotate, "find_faces", lambda rgb, detector: small)
         shown = annotate.detect(tmp_path / "square.png", "auto", None, 48)

@@ -6,6 +6,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 
 import evaluate
 import preprocess_fer2013
@@ -75,6 +76,10 @@ def test_a_fold_does_not_start_from_weights_that_have_seen_it(ckplus_file, faces
     renamed = copy_of(ckplus_file, tmp_path / "renamed.h5")
     with h5py.File(renamed, "r+") as file:
         file["data_subject"][:] = np.roll(file["data_subject"][:], 9)
+    train.main([*map(str, others[:-2]), "--name", "half", "--fold", "1"])
+    args = tmp_path / "half" / "args.json"
+    args.write_text(args.read_text().replace('"fold": 1', '"fold": null').replace('"init": null', f'"init": "{first}"'))
+    assert "may have seen faces that fold 2 tests" in ended(train.main, "--resume", tmp_path / "half")
     other_people = [*TINY, "--data", renamed, "--output", tmp_path, "--folds", "3", "--fold", "1", "--init", first]
     assert "may have seen faces that fold 1 tests" in ended(train.main, *other_people, "--name", "renamed")
 
@@ -145,6 +150,15 @@ def test_large_options_are_read_back(faces_file, tmp_path, flags):
     assert evaluate.main(
         ["--checkpoint", str(tmp_path / "x"), "--data", str(faces_file), "--device", "cpu", "--split", "PublicTest"]
     )
+
+
+@pytest.mark.parametrize("value", [10**400, float("inf"), float("nan"), [1], "\n"])
+def test_options_that_are_none_are_refused_in_a_line(faces_file, tmp_path, value):
+    train.main([*TINY, "--data", str(faces_file), "--output", str(tmp_path), "--name", "x"])
+    state = torch.load(tmp_path / "x" / "best.pt", weights_only=True)
+    torch.save(state | {"options": state["options"] | {"lr": value}}, tmp_path / "odd.pt")
+    with pytest.raises(ValueError, match="its options is"):
+        load_checkpoint(tmp_path / "odd.pt")
 
 
 def test_a_run_has_no_fewer_epochs_than_it_has_done(faces_file, tmp_path, ended):

@@ -208,6 +208,10 @@ class Capture:
         ([i / 30 for i in range(60)], 25, None),  # whose rate is not known
         ([3600 if i == 9 else i / 25 for i in range(50)], 25, [i / 25 for i in range(50)]),  # one time is wrong
         ([i / 10 for i in range(20)] * 2, 30, [i / 10 for i in range(20)] + [1.9 + 1 / 30 + i / 10 for i in range(20)]),
+        ([0, 0.04, 0.08, 15.08, 15.12, 30.12], 25, [0, 0.04, 0.08, 15.08, 15.12, 30.12]),  # pauses
+        ([0, 60, 120, 180], 25, [0, 60, 120, 180]),  # a frame a minute
+        ([0, 0.1, 0.2, 0.2, 0.3, 0.4, 0.4, 0.5], 30, [0, 0.1, 0.2, 0.2001, 0.3, 0.4, 0.4001, 0.5]),
+        ([0, 0.08, 0.04, 0.16, 0.12, 0.24], 25, [0, 0.08, 0.0801, 0.16, 0.1601, 0.24]),  # not in order
     ],
 )
 def test_frames_have_the_times_that_the_film_gives_them(told, rate, wanted):

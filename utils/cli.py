@@ -89,8 +89,7 @@ def run(
     try:
         with stop.terminable():
             result = function(args)
-            if sys.stdout:
-                sys.stdout.flush()
+            _flush()
             return result
     except BrokenPipeError:  # the reader has seen enough (| head)
         _drop_output()
@@ -107,23 +106,27 @@ def run(
             raise
         parser.error("out of memory: close other programs and runs, and try again")
     except KeyboardInterrupt:
-        sys.stdout.flush()
+        _flush()
         parser.exit(130, f"{parser.prog}: interrupted\n")
     except stop.Terminated:
-        sys.stdout.flush()
+        _flush()
         parser.exit(stop.STATUS, f"{parser.prog}: terminated\n")
 
 
 def _drop_output(unless_it_can_be_written: bool = False) -> None:
     """What waits to be written to stdout goes nowhere, so that Python's end does not fail in writing it."""
-    if sys.stdout is None:
-        return
     try:
-        if unless_it_can_be_written:
-            return sys.stdout.flush()
+        if unless_it_can_be_written or sys.stdout is None:
+            return _flush()
     except OSError:
         pass
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _flush() -> None:
+    """Write what waits for stdout, where there is one: a program may be started without."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
 
 
 def describe(error: BaseException) -> str:

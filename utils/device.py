@@ -12,7 +12,6 @@ from utils.distributed import local_rank
 
 # What PyTorch and its libraries say where memory is short, but for torch.OutOfMemoryError
 NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
-NO_MEMORY += ("unable to find an engine to execute this computation", "_STATUS_NOT_INITIALIZED")  # mostly that
 
 
 def pick_device(name: str = "auto") -> torch.device:

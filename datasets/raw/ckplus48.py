@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from datasets.names import CKPLUS_CLASSES, EIGHT_CLASSES
 from datasets.photographs import to_gray
-from datasets.pictures import formats, upright
+from datasets.pictures import opened, upright
 from datasets.raw.tree import left_out
 from datasets.raw.words import class_of
 from datasets.storage import SIDE, Split
@@ -147,7 +146,7 @@ def parse_name(path: Path) -> tuple[str, str, int]:
 def read_image(path: Path, mode: str) -> np.ndarray:
     """An image as `load_image` gives it, in Pillow's mode L or RGB: uint8 (h, w) or (h, w, 3)."""
     try:
-        with Image.open(path, formats=formats()) as image:
+        with opened(path) as image:
             if image.width * image.height > LARGEST:
                 raise ValueError(f"{image.width}x{image.height} pixels are no frame of CK+")
             rgb = upright(image)

@@ -8,11 +8,12 @@ from PIL import Image, UnidentifiedImageError
 
 from datasets.names import FER2013_CLASSES
 from datasets.photographs import to_gray
-from datasets.pictures import formats, picture_endings, unnamed_pictures, upright
+from datasets.pictures import opened, picture_endings, unnamed_pictures, upright
 from datasets.raw.tree import Picture, find_tree, left_out
 from datasets.raw.words import EMOTIONS, class_of
 
 SIDE = 48
+HUGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 OWN = "for pictures of your own give --dataset folder"
 
 
@@ -72,9 +73,9 @@ def _label(picture: Picture) -> int:
 def _read_image(path: Path) -> np.ndarray:
     """(48, 48) uint8, gray."""
     try:
-        with Image.open(path, formats=formats()) as image:
+        with opened(path) as image:
             if image.size != (SIDE, SIDE):
                 raise ValueError(f"{path} is {image.width}x{image.height}, not 48x48 as FER2013's own")
             return to_gray(upright(image))
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
+    except (UnidentifiedImageError, *HUGE, OSError, SyntaxError) as error:
         raise ValueError(f"{path} cannot be read as an image") from error
