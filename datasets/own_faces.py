@@ -102,6 +102,11 @@ def find_own(source: Path) -> Tree:
     tree = find_tree(source, picture_endings())
     if tree is None:
         there = ", ".join(sorted(child.name for child in source.iterdir())[:6]) or "nothing"
+        if unnamed := unnamed_pictures(source):
+            raise ValueError(
+                f"{source}: {len(unnamed)} files in it are pictures and not called so, such as {unnamed[0]}; rename"
+                " them (.jpg, .png, ...)"
+            )
         raise ValueError(f"{source} holds no classes of pictures: found {there}; {wanted}")
     return tree
 

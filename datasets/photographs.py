@@ -93,7 +93,7 @@ def is_a_part(image: np.ndarray, boxes: Sequence[Box]) -> bool:
     """Whether all that was found in a picture is a part of a face, a mouth say: it is small and square, as one is."""
     h, w = image.shape[:2]
     alone = len(boxes) == 1 and max(h, w) <= SMALL and max(h, w) <= 1.25 * min(h, w)
-    return alone and boxes[0].w < min(h, w) / 3
+    return alone and boxes[0].w < min(h, w) / 3 and boxes[0].y + boxes[0].h / 2 > h / 2
 
 
 def turn_of(image: np.ndarray, box: Box) -> float:

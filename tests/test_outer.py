@@ -146,6 +146,9 @@ def test_without_stdout_there_is_no_fault(monkeypatch, tmp_path):
         with pytest.raises(SystemExit) as stop:
             cli.run(parser, parser.parse_args([]), fail)
         assert stop.value.code == status
+    monkeypatch.setattr(sys, "stderr", None)
+    assert list(cli.progress([1, 2])) == [1, 2]
+    cli.note("nobody hears it")
     RunLog(tmp_path).line("a result", result=True)
     assert (tmp_path / "log.txt").read_text() == "a result\n"
 

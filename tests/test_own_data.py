@@ -240,8 +240,13 @@ def test_a_class_that_cannot_be_learnt_is_named(tmp_path):
 def test_folders_of_splits_inside_classes_are_not_taken_for_pictures_of_these(tmp_path):
     folders = ("happy/train", "happy/test", "sad/train", "sad/test")
     source = fill(tmp_path / "1", dict.fromkeys(folders, 6) | {"happy": 1, "sad": 1})
-    with pytest.raises(ValueError, match="happy holds test/, train/: splits are the outer folders"):
+    with pytest.raises(
+        ValueError, match="holds happy/test/, happy/train/, sad/test/, .*: splits are the outer folders"
+    ):
         read(source)
+    flat = {"happy": 6, "happy/test": 3, "sad": 6, "sad/test": 3}
+    with pytest.raises(ValueError, match="splits are the outer folders"):
+        read(fill(tmp_path / "3", flat))
     people = {"happy": 3, "happy/Dev": 3, "sad": 3, "sad/Ann": 3}  # somebody may be called like a split
     assert sum(map(sum, counts(read(fill(tmp_path / "2", people))).values())) == 12
 
@@ -255,6 +260,10 @@ def test_pictures_that_are_not_called_so_are_named(tmp_path):
     lines: list[str] = []
     assert read(source, lines).class_names == ("a", "b")
     assert any("7 files are pictures and not called so" in line and str(source / "a" / "0") in line for line in lines)
+    for path in [*source.rglob("*.png"), *source.rglob("*.png_large")]:
+        path.rename(path.with_suffix(""))
+    with pytest.raises(ValueError, match="18 files in it are pictures and not called so, such as"):
+        read(source)
 
 
 # ---- pictures ----
@@ -265,6 +274,7 @@ def test_a_small_picture_of_people_is_no_face_as_a_whole():
     assert not is_a_part(np.zeros((240, 240, 3), np.uint8), group)
     assert not is_a_part(np.zeros((250, 213, 3), np.uint8), one)
     assert is_a_part(np.zeros((250, 213, 3), np.uint8), [Box(64, 145, 60, 60)])
+    assert not is_a_part(np.zeros((240, 238, 3), np.uint8), [Box(87, 45, 64, 64)])  # a head and shoulders
     assert not is_a_part(np.zeros((480, 640, 3), np.uint8), [Box(64, 145, 60, 60)])
 
 

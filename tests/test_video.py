@@ -210,8 +210,11 @@ class Capture:
         ([i / 10 for i in range(20)] * 2, 30, [i / 10 for i in range(20)] + [1.9 + 1 / 30 + i / 10 for i in range(20)]),
         ([0, 0.04, 0.08, 15.08, 15.12, 30.12], 25, [0, 0.04, 0.08, 15.08, 15.12, 30.12]),  # pauses
         ([0, 60, 120, 180], 25, [0, 60, 120, 180]),  # a frame a minute
-        ([0, 0.1, 0.2, 0.2, 0.3, 0.4, 0.4, 0.5], 30, [0, 0.1, 0.2, 0.2001, 0.3, 0.4, 0.4001, 0.5]),
-        ([0, 0.08, 0.04, 0.16, 0.12, 0.24], 25, [0, 0.08, 0.0801, 0.16, 0.1601, 0.24]),  # not in order
+        ([0, 0.1, 0.2, 0.2, 0.3, 0.4, 0.4, 0.5], 30, [0, 0.1, 0.2, 0.2 + 1 / 30, 0.3, 0.4, 0.4 + 1 / 30, 0.5]),
+        ([0, 0.08, 0.04, 0.16, 0.12, 0.24], 25, [0, 0.08, 0.12, 0.16, 0.2, 0.24]),  # not in order
+        ([i / 25 % 0.8 for i in range(60)], 25, [i / 25 for i in range(60)]),  # three films in one
+        ([i / 25 if i < 100 else 0.0 for i in range(300)], 25, [i / 25 for i in range(300)]),  # that falls silent
+        ([0 if i in (125, 300, 301, 302) else i / 25 for i in range(400)], 25, [i / 25 for i in range(400)]),
     ],
 )
 def test_frames_have_the_times_that_the_film_gives_them(told, rate, wanted):

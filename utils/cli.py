@@ -211,13 +211,13 @@ def remark(text: str) -> None:
 
 def note(text: str) -> None:
     """Say how it goes: on stderr, and not with --quiet."""
-    if not QUIET.get():
+    if not QUIET.get() and sys.stderr is not None:
         print(text, file=sys.stderr, flush=True)
 
 
 def progress(items: Any = None, **options: Any) -> Any:
     """tqdm's bar over `items`: on stderr, gone when it is done, and only on a terminal without --quiet."""
-    return tqdm.tqdm(items, leave=False, disable=QUIET.get() or None, **options)
+    return tqdm.tqdm(items, leave=False, disable=QUIET.get() or sys.stderr is None or None, **options)
 
 
 tqdm = lazy_module("tqdm")

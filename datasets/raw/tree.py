@@ -64,14 +64,14 @@ def find_tree(source: Path, endings: Collection[str]) -> Tree | None:
         raise ValueError(f"{root} holds {there} with images but no folders of classes in them: put them in <class>/")
     deeper = [entries for entries in groups.values() if _all_deeper(entries)]
     several = any(len({parts[0] for parts, _ in entries}) > 1 for entries in deeper)  # classes themselves, perhaps
-    for name, entries in groups.items():
-        inner = {parts[0]: split_of(parts[0]) for parts, _ in entries if len(parts) > 1}
-        if len(set(inner.values()) - {None}) > 1:
-            called = sorted(part for part, split in inner.items() if split)
-            raise ValueError(
-                f"{root / name} holds {', '.join(f'{part}/' for part in called)}: splits are the outer folders, so make"
-                f" them {', '.join(f'{part}/{name}/' for part in called)}"
-            )
+    nested = {
+        f"{name}/{parts[0]}" for name, of in groups.items() for parts, _ in of if len(parts) > 1 and split_of(parts[0])
+    }
+    if len(nested) > 1:  # one may be a name, of somebody called Dev
+        there = ", ".join(f"{folder}/" for folder in sorted(nested)[:6])
+        raise ValueError(
+            f"{root} holds {there}: splits are the outer folders, so make it train/<class>/, test/<class>/"
+        )
     if len(deeper) == len(groups) or (several and not any(class_of(name) is not None for name in groups)):
         raise ValueError(_unclear(root, groups))
     return _tree(root, [Picture(path, name, None) for name, entries in groups.items() for _, path in entries], paths)
