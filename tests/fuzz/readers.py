@@ -448,7 +448,7 @@ def check_soft(path: Path, data: Any) -> None:
 def check_metrics(path: Path, columns: dict[str, list[float]]) -> None:
     lengths = {len(values) for values in columns.values()}
     assert len(lengths) == 1 and lengths != {0} and "epoch" in columns
-    assert all(isinstance(value, float) for values in columns.values() for value in values)
+    assert all(value is None or isinstance(value, float) for values in columns.values() for value in values)
 
 
 def check_config(path: Path, config: RunConfig) -> None:
