@@ -13,13 +13,13 @@ import numpy as np
 
 from datasets.names import EIGHT_CLASSES, SPLITS
 from datasets.photographs import (
-    SMALL,
     Box,
     best_detector,
     crop_face,
     find_faces,
     is_a_part,
     is_face_crop,
+    is_small_square,
     turn_of,
     whole_image,
 )
@@ -123,7 +123,7 @@ def cut_face(image: np.ndarray, find: FindFace = find_best) -> np.ndarray | None
     if is_face_crop(image):
         return crop_face(image, whole_image(image), margin=0)
     boxes = find(image)
-    if is_a_part(image, boxes) or (not boxes and max(h, w) <= SMALL and max(h, w) <= 1.25 * min(h, w)):
+    if is_a_part(image, boxes) or (not boxes and is_small_square(image)):
         return crop_face(image, whole_image(image), margin=0)
     return crop_face(image, boxes[0], degrees=turn_of(image, boxes[0])) if boxes else None
 

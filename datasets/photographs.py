@@ -89,11 +89,21 @@ def may_be_a_face(image: np.ndarray) -> bool:
     return long <= 1.25 * short or (long <= SMALL and long <= 2 * short)
 
 
+def is_small_square(image: np.ndarray) -> bool:
+    """Whether an image is of the size and shape in which faces are kept, about square and no scene."""
+    short, long = sorted(image.shape[:2])
+    return long <= SMALL and long <= 1.25 * short
+
+
 def is_a_part(image: np.ndarray, boxes: Sequence[Box]) -> bool:
     """Whether all that was found in a picture is a part of a face, a mouth say: it is small and square, as one is."""
     h, w = image.shape[:2]
-    alone = len(boxes) == 1 and max(h, w) <= SMALL and max(h, w) <= 1.25 * min(h, w)
-    return alone and boxes[0].w < min(h, w) / 3 and boxes[0].y + boxes[0].h / 2 > h / 2
+    return (
+        len(boxes) == 1
+        and is_small_square(image)
+        and boxes[0].w < min(h, w) / 3
+        and boxes[0].y + boxes[0].h / 2 > h / 2
+    )
 
 
 def turn_of(image: np.ndarray, box: Box) -> float:

@@ -20,6 +20,14 @@ def faces_file(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def ckplus_file(tmp_path_factory) -> Path:
+    """An HDF5 file with 120 drawn faces in sequences of people, as CK+ has them."""
+    path = tmp_path_factory.mktemp("data") / "synthetic-ckplus.h5"
+    preprocess_fer2013.main(["--dataset", "synthetic-ckplus", "--faces", "120", "--output", str(path)])
+    return path
+
+
+@pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder with real data that FER_DATA_DIR names; the test is skipped without one."""
     if not os.environ.get("FER_DATA_DIR"):

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 import evaluate
-import preprocess_fer2013
 import train
 from datasets.storage import Split, read_faces
 from datasets.train_val import soften, train_val_split
@@ -27,13 +26,6 @@ def toy():
     with pytest.MonkeyPatch.context() as patches:
         patches.setitem(build.BUILDERS, "small", Toy)
         yield
-
-
-@pytest.fixture(scope="module")
-def ckplus_file(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("data") / "synthetic-ckplus.h5"
-    preprocess_fer2013.main(["--dataset", "synthetic-ckplus", "--faces", "120", "--output", str(path)])
-    return path
 
 
 @pytest.fixture

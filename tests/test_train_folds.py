@@ -14,7 +14,6 @@ import torch
 
 import evaluate
 import plot_confusion_matrix
-import preprocess_fer2013
 import train
 from datasets.storage import read_faces
 from datasets.train_val import limited, soften, train_val_folds, train_val_split
@@ -34,13 +33,6 @@ def toy():
     with pytest.MonkeyPatch.context() as patches:
         patches.setitem(build.BUILDERS, "small", Toy)
         yield
-
-
-@pytest.fixture(scope="module")
-def ckplus_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("data") / "synthetic-ckplus.h5"
-    preprocess_fer2013.main(["--dataset", "synthetic-ckplus", "--faces", "120", "--output", str(path)])
-    return path
 
 
 @pytest.fixture(scope="module")
