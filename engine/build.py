@@ -99,11 +99,13 @@ def build_setup(config: RunConfig, data: TrainVal, reuse: Setup | None = None, s
     loader = build_loader(config, data, device, (rank(), world()) if shared else (0, 1))
     fresh, started_from, ancestors = build_network(config, data)
     check_unseen(config, data, ancestors)
+    views = make_views(recipe.val_views, recipe.crop, mean=recipe.mean, std=recipe.std)
     if reuse:
         model, network, compute, how = reuse.state.model, reuse.network, reuse.compute, reuse.how
         model.load_state_dict(fresh.state_dict())
     else:
         model = fresh.to(device, memory_format=torch.channels_last)
+        check_sizes(model, recipe, views, data.val.pixels[:1])
         network = parallel(model) if shared else model
         compute, how = prepare_loss(model, network, loader, recipe, amp, compiled)
         how = f"{precision}, {how}"
@@ -119,7 +121,7 @@ def build_setup(config: RunConfig, data: TrainVal, reuse: Setup | None = None, s
         compute=compute,
         loss_of=partial(compute, network, loader, recipe, amp),
         how=how,
-        views=make_views(recipe.val_views, recipe.crop, mean=recipe.mean, std=recipe.std),
+        views=views,
         started_from=started_from,
         ancestors=ancestors,
     )
@@ -185,22 +187,26 @@ def build_loader(
 
 
 def try_out(config: RunConfig, splits: list[TrainVal]) -> Setup:
-    """Build the first fit and show its network a face; ValueError for what would end it after it has begun.
+    """Build the first fit; ValueError for what would end it, or a later one, after it has begun.
 
     Returns what was built, for `build_setup` to use again.
     """
     setup = build_setup(config, splits[0], shared=world() > 1 and len(splits) * config.seeds == 1)
     for data in splits[1:]:
         check_unseen(config, data, setup.ancestors)
-    recipe, face = config.recipe, splits[0].val.pixels[:1]
+    return setup
+
+
+def check_sizes(
+    model: nn.Module, recipe: Recipe, views: Callable[[torch.Tensor], torch.Tensor], face: torch.Tensor
+) -> None:
+    """Show the network a face, (1, 48, 48) uint8, in every size of the run; ValueError where it is too small for it."""
     side = recipe.crop
     try:
-        predict(setup.state.model, face, setup.views)
+        predict(model, face, views)
         if recipe.early_size:
             side = recipe.early_size
-            predict(
-                setup.state.model, face, lambda pixels: F.interpolate(setup.views(pixels)[:, 0], (side, side))[:, None]
-            )
+            predict(model, face, lambda pixels: F.interpolate(views(pixels)[:, 0], (side, side))[:, None])
     except RuntimeError as error:
         if out_of_memory(error):
             raise
@@ -209,4 +215,3 @@ def try_out(config: RunConfig, splits: list[TrainVal]) -> Setup:
             f"--model {recipe.model} cannot take crops of {side} pixels ({reason}); give a larger"
             " --crop or --early-size"
         ) from None
-    return setup

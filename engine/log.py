@@ -3,6 +3,7 @@
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from tqdm import tqdm
@@ -35,11 +36,9 @@ class RunLog:
             with open(kept, "a") as file:
                 file.write("\n")
         if tensorboard:
-            try:
+            with suppress(ImportError, UnicodeEncodeError):  # not installed; or it cannot write a name that is no text
                 from torch.utils.tensorboard import SummaryWriter
-            except ImportError:
-                pass
-            else:
+
                 self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=0 if resumed else None)
 
     def line(self, text: str = "", result: bool = False) -> None:

@@ -268,7 +268,7 @@ def test_prefixes_in_our_own_form(tmp_path, prefix):
 def test_a_bare_state_dict_says_what_was_assumed(tmp_path):
     for classes, names in ((7, FER2013_CLASSES), (3, ("class 0", "class 1", "class 2"))):
         model = small(classes)
-        wrapped = nn.DataParallel(model).state_dict()
+        wrapped = nn.DataParallel(model).cpu().state_dict()  # it takes the network to a GPU
         contents = [model.state_dict(), {"state_dict": wrapped, "epoch": 3}, {"model": wrapped}, {"net": wrapped}]
         for content in contents:
             torch.save(content, tmp_path / "x.pt")

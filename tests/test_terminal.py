@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,6 +14,7 @@ import train
 from engine.config import read_config
 from engine.evaluation import recorded
 from engine.figures.curves import runs_figure
+from engine.log import RunLog
 from utils.cli import EXIT_STATUS, Parser, note, progress, remark
 from utils.files import write_json
 
@@ -213,3 +215,12 @@ def test_errors_of_compare_and_curves(tmp_path, capsys, monkeypatch):
         err = capsys.readouterr().err
         assert stop.value.code == 2 and said in err and err.count("\n") == 1, err
     assert not list(tmp_path.glob("*.png"))
+
+
+def test_without_tensorboard_where_it_cannot_write_the_name(odd, monkeypatch):
+    """Its own writer encodes the path as UTF-8."""
+    writer = SimpleNamespace(SummaryWriter=lambda path, purge_step: path.encode())
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", writer)
+    log = RunLog(odd, tensorboard=True)
+    log.line("a line")
+    assert log.writer is None and (odd / "log.txt").read_text() == "a line\n"

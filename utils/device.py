@@ -31,6 +31,8 @@ def pick_device(name: str = "auto") -> torch.device:
         device = torch.device(name if name != "auto" else "cuda")
         if device.type == "cuda" and device.index is None and count:
             device = torch.device("cuda", local_rank() % count)
+        elif device.type == "cuda" and not count:
+            raise RuntimeError("no GPU")
         (torch.ones(1, device=device) + 1).item()
     except (RuntimeError, AssertionError, ImportError) as error:
         if out_of_memory(error):

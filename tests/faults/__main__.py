@@ -24,7 +24,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-os.environ["OMP_NUM_THREADS"] = "1"  # no threads of PyTorch's that a fork would leave behind
+os.environ["OMP_NUM_THREADS"] = "1"  # no threads of PyTorch's that a fork would leave behind,
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # and none for a GPU's gradients
 
 from models.checkpoint import load_checkpoint  # noqa: E402
 from tests.faults.checks import check_whole, contents, leftovers  # noqa: E402
