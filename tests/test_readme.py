@@ -43,3 +43,10 @@ def test_links_lead_to_files(file: Path):
     links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", text) + re.findall(r'src="([^"]+)"', text)
     missing = [link for link in links if "://" not in link and not (file.parent / link).exists()]
     assert not missing
+
+
+@pytest.mark.parametrize("file", [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("weights/*.md")], ids=str)
+def test_indented_lines_are_code(file: Path):
+    """Right below a paragraph's line they would go on with the paragraph."""
+    text = file.read_text(encoding="utf-8")
+    assert not re.findall(r"^(?![ \-|`\n]).+\n {4}\S.*$", text, flags=re.MULTILINE)
