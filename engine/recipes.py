@@ -83,7 +83,7 @@ class Recipe:
 # the fields that differ from that one's. Without a base, those that differ from Recipe's defaults.
 RECIPES: dict[str, dict[str, Any]] = {
     "default": dict(
-        about="ResNet18 for FER2013 on a GPU: 72.2% on PublicTest, in 2 minutes of an H200 shared by three or four runs",
+        about="ResNet18 for FER2013 on a GPU: 72.2% on PublicTest, in 2 minutes of an H200 shared by up to four runs",
         batch_size=256,
         optimizer="muon",
         lr=0.02,

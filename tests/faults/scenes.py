@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -68,7 +69,8 @@ def prepare(folder: Path) -> None:
 
 
 def make_quick() -> None:
-    """The toy for a network, empty figures, and no git."""
+    """The toy for a network, empty figures, no git, no TensorBoard, whose files are named after time and process."""
+    sys.modules["torch.utils.tensorboard"] = None  # as where it is not installed
     build.BUILDERS["small"] = Toy
     for module in (summary, report, confusion):  # drawing takes ten times as long as everything else
         for name in [name for name in vars(module) if name.endswith("_figure") and name != "save_figure"]:
