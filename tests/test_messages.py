@@ -23,7 +23,9 @@ from models.checkpoint import save_checkpoint
 
 TABLE = """
 $ train.py --colour red
-unrecognized arguments: --colour red
+unrecognized arguments: --colour red; --help lists the flags
+$ train.py --modle=vgg19
+unrecognized arguments: --modle=vgg19; did you mean --model?
 $ train.py --recipe best
 argument --recipe: invalid choice: 'best' (choose from ...)
 $ train.py --model lenet

@@ -8,6 +8,7 @@ that need it with `lazy_module`, at its head like any other import, and they are
 """
 
 import argparse
+import difflib
 import errno
 import glob
 import importlib
@@ -64,6 +65,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         one_line = " ".join(str(message).split())
+        if one_line.startswith("unrecognized arguments: "):
+            near = difflib.get_close_matches(one_line.split()[2].split("=")[0], self._option_string_actions, 1, 0.8)
+            one_line += f"; did you mean {near[0]}?" if near else "; --help lists the flags"
         self.exit(2, f"{self.prog}: error: {one_line}\n")
 
 
