@@ -10,6 +10,7 @@ import pytest
 from engine.evaluation.comparison import difference_interval, mcnemar, paired_difference, side_by_side
 from engine.evaluation.metrics import average_precision, compute_metrics, headline_intervals
 from engine.evaluation.page import write_page
+from engine.evaluation.report import p_value
 
 NAMES = ["Angry", "<b>&\"'", "$x_1$ Ärger", "nobody"]
 VOID = {"meta", "img", "br", "hr", "link", "input"}
@@ -186,3 +187,7 @@ def test_headline_intervals_hold_what_they_are_of():
         rows = rng.integers(0, len(y), len(y))
         slow.append(compute_metrics(y[rows], p[rows], NAMES)["macro_f1"])
     assert np.quantile(slow, (0.025, 0.975)) == pytest.approx(intervals["macro_f1"], abs=0.03)
+
+
+def test_a_p_that_is_too_small_to_write_is_not_nought():
+    assert [p_value(p) for p in (0.02, 2e-5, 0.0)] == ["p = 0.020", "p = 2.0e-05", "p below 1e-99"]

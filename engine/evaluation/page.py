@@ -119,7 +119,11 @@ def _members(members: Sequence[Mapping[str, Any]]) -> str:
         if pair:
             low, high = (f"{100 * end:+.2f}" for end in pair["ci95"])
             cells.append(f"<span>{100 * pair['difference']:+.2f}<small>{low} to {high}</small></span>")
-            cells += [f"{pair['only_second']:,}", f"{pair['only_first']:,}", p_value(pair["p"]).removeprefix("p = ")]
+            cells += [
+                f"{pair['only_second']:,}",
+                f"{pair['only_first']:,}",
+                p_value(pair["p"]).removeprefix("p = ").removeprefix("p "),
+            ]
         cells += [""] * (len(heads) - len(cells))
         tds = "".join(f'<td data-label="{h}">{cell}</td>' for h, cell in zip(heads, cells, strict=True))
         rows.append(f"<tr><th>{escape(row['name'])}</th>{tds}</tr>")

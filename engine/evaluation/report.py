@@ -118,7 +118,7 @@ def first_at(runs: Mapping[str, Mapping[str, Sequence[float | None]]], accuracy:
 
 def p_value(p: float) -> str:
     """A p as papers print it."""
-    return f"p = {p:.3f}" if p >= 0.001 else f"p = {p:.1e}"
+    return f"p = {p:.3f}" if p >= 0.001 else f"p = {p:.1e}" if p >= 1e-99 else "p below 1e-99"
 
 
 def _share(name: str, metrics: Mapping[str, Any], rest: str = "") -> str:
